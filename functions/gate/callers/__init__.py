@@ -1,0 +1,1 @@
+"""Who is asking: Firebase ID tokens, App Check, and the sign-in of dev mode."""

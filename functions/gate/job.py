@@ -1,0 +1,106 @@
+"""A job: one request that costs GPU time, from its hold to its settlement.
+
+    held ──► settled     it ended, and its caller pays what it took
+      ├────► released    it never ran, and its caller pays nothing
+      └────► expired     nobody finished it; it may have run, so its caller pays the hold
+
+Nothing leaves a final state, which is what makes settling and releasing idempotent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from gate.money import Spent
+
+RESULT_BYTES_MAX = 900_000
+"""A Firestore document holds 1 MiB with everything in it, so a longer result is not kept."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    HELD = "held"
+    SETTLED = "settled"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """True if nothing changes this job any more."""
+        return self is not JobState.HELD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job, as the ledger keeps it. All that `meter` needs to undo its hold is in it."""
+
+    job_id: str
+    caller: str
+    cohort: str
+    model: str
+    payload_digest: str
+    """SHA-256 of what was asked; the same idempotency key with another one is a conflict."""
+    attempt: str
+    """Random; tells this very hold from another with the same job id when an answer got lost on the way."""
+    held_microdollars: int
+    held_gpu_ms: int
+    emission_us: int
+    """What the hold moved the caller's rate limit by, in microseconds."""
+    shard: int
+    """Which shard of the global budget carries it."""
+    held_at: datetime
+    expires_at: datetime
+    """From then on the sweeper may settle it at its hold."""
+    state: JobState = JobState.HELD
+    settled_microdollars: int | None = None
+    spent: Spent | None = None
+    result: str | None = None
+    """The answer's outputs as JSON, kept only for a job that can be asked for again."""
+    failure: str | None = None
+    """The public message of what went wrong."""
+    finished_at: datetime | None = None
+    version: str = ""
+    """The ledger's own mark of this state of the job; opaque, and empty before the hold."""
+
+    def settled(self, settlement: Settlement, *, at: datetime) -> Job:
+        """Return this job as it is after a settlement."""
+        return replace(
+            self,
+            state=settlement.state,
+            settled_microdollars=settlement.microdollars,
+            spent=settlement.spent,
+            result=settlement.result,
+            failure=settlement.failure,
+            finished_at=at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """How a job ends: the final state, and what its caller pays."""
+
+    state: JobState
+    microdollars: int
+    gpu_ms: int
+    spent: Spent | None = None
+    result: str | None = None
+    failure: str | None = None
+
+    @classmethod
+    def release(cls, failure: str) -> Settlement:
+        """The job never ran: everything that was held goes back."""
+        return cls(state=JobState.RELEASED, microdollars=0, gpu_ms=0, failure=failure)
+
+    @classmethod
+    def in_full(cls, job: Job, state: JobState, failure: str) -> Settlement:
+        """Nobody knows what it took, so it pays the worst case that was held for it."""
+        return cls(state=state, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms, failure=failure)
+
+
+def job_id_for(caller: str, idempotency_key: str) -> str:
+    """Return the job id that a caller's idempotency key always gives; another caller's same key gives another."""
+    return hashlib.sha256(f"{len(caller)}:{caller}:{idempotency_key}".encode()).hexdigest()[:32]

@@ -1,0 +1,258 @@
+"""Counters: what a hold moves, and what the sums after it decide.
+
+Pure: no clock, no I/O. A ledger applies the moves of one job atomically and gives back the sums after them; every
+rule of admission is then the same comparison, `sum <= ceiling`. Increments are serialised by the ledger, so each
+admitted job saw a sum that includes itself and is within the limit: nothing is ever over-admitted.
+
+The rate limit is GCRA (ITU-T I.371): the counter is a theoretical arrival time in microseconds, which a request
+lifts to now if it lies in the past, and then moves on by the time between two requests; the ceiling is now plus the
+burst. It is exact for any number of instances and needs no read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from gate.job import Job, Settlement
+from gate.plan import GateConfig, Plan
+
+Key = tuple[str, tuple[str, ...]]
+"""A counter's address: the account (a document's path) and the path of a field in it."""
+
+_CONCURRENCY_RETRY = timedelta(seconds=1)
+
+
+class LimitName(StrEnum):
+    """Every limit a request can run into."""
+
+    REQUESTS_PER_MINUTE = "requests_per_minute"
+    REQUESTS_PER_DAY = "requests_per_day"
+    REQUESTS_PER_MONTH = "requests_per_month"
+    CONCURRENCY = "concurrency"
+    GPU_SECONDS_PER_DAY = "gpu_seconds_per_day"
+    MICRODOLLARS_PER_DAY = "microdollars_per_day"
+    MICRODOLLARS_PER_MONTH = "microdollars_per_month"
+    BUDGET_PER_DAY = "budget_per_day"
+    BUDGET_PER_MONTH = "budget_per_month"
+
+    @property
+    def is_budget(self) -> bool:
+        """True for the owner's global budget, which no caller's own plan can change."""
+        return self in (LimitName.BUDGET_PER_DAY, LimitName.BUDGET_PER_MONTH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A ceiling on one counter."""
+
+    name: LimitName
+    value: int
+    """The limit as the plan says it."""
+    ceiling: int
+    """The highest sum that is admitted, in the counter's unit."""
+    unit: int = 1
+    """How much of the counter makes one of the limit."""
+    resets_at: datetime | None = None
+    """When the counter starts anew; None if it does not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One change of one counter."""
+
+    account: str
+    counter: tuple[str, ...]
+    amount: int
+    at_least: int | None = None
+    """Lift the counter to this before adding."""
+    limit: Limit | None = None
+
+    @property
+    def key(self) -> Key:
+        """The counter's address."""
+        return self.account, self.counter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """No, because of this limit, until then."""
+
+    limit: Limit
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """What is left of one limit."""
+
+    name: LimitName
+    limit: int
+    remaining: int
+    resets_at: datetime | None
+
+
+def usage_account(caller: str) -> str:
+    """Return the account of a caller's counters."""
+    return f"usage/{caller}"
+
+
+def budget_account(shard: int) -> str:
+    """Return the account of one shard of the global budget."""
+    return f"budget/{shard}"
+
+
+def moves_to_hold(job: Job, plan: Plan, config: GateConfig) -> tuple[Move, ...]:
+    """Return what holding a job moves, each with the limit it may run into."""
+    return *_caller_moves(job, plan), *_budget_moves(job, config)
+
+
+def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
+    """Return what undoes the moves of a denied hold. A lifted arrival time stays lifted, which changes nothing."""
+    return tuple(replace(move, amount=-move.amount, at_least=None, limit=None) for move in moves)
+
+
+def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
+    """Return what turns a job's hold into what it really took, in the periods in which it was held."""
+    microdollars = settlement.microdollars - job.held_microdollars
+    usage, budget = usage_account(job.caller), budget_account(job.shard)
+    day, month = _periods(job.held_at)
+    moves = [
+        Move(account=usage, counter=("in_flight",), amount=-1),
+        Move(account=usage, counter=(*day, "gpu_ms"), amount=settlement.gpu_ms - job.held_gpu_ms),
+        Move(account=usage, counter=(*day, "microdollars"), amount=microdollars),
+        Move(account=usage, counter=(*month, "microdollars"), amount=microdollars),
+        Move(account=budget, counter=(*day, "microdollars"), amount=microdollars),
+        Move(account=budget, counter=(*month, "microdollars"), amount=microdollars),
+    ]
+    if settlement.state is settlement.state.RELEASED:
+        # The rate keeps counting it: a flood of requests that fail is a flood all the same.
+        moves += [
+            Move(account=usage, counter=(*day, "requests"), amount=-1),
+            Move(account=usage, counter=(*month, "requests"), amount=-1),
+        ]
+    return tuple(moves)
+
+
+def decide(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> Denial | None:
+    """Say no if any sum is above its ceiling, naming the limit that takes longest to come free."""
+    denials = [
+        Denial(limit=move.limit, retry_at=_retry_at(move.limit, sums[move.key], now))
+        for move in moves
+        if move.limit is not None and sums[move.key] > move.limit.ceiling
+    ]
+    return max(denials, key=lambda denial: denial.retry_at, default=None)
+
+
+def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> tuple[Remaining, ...]:
+    """Return what is left of each of the caller's own limits after the given sums."""
+    return tuple(
+        _remaining(move, sums.get(move.key, 0), now)
+        for move in moves
+        if move.limit is not None and not move.limit.name.is_budget
+    )
+
+
+def _caller_moves(job: Job, plan: Plan) -> list[Move]:
+    account, now = usage_account(job.caller), job.held_at
+    day, month = _periods(now)
+    ends_day, ends_month = _ends(now)
+    now_us = to_microseconds(now)
+
+    def move(counter: tuple[str, ...], amount: int, limit: Limit, at_least: int | None = None) -> Move:
+        return Move(account=account, counter=counter, amount=amount, limit=limit, at_least=at_least)
+
+    rate = Limit(
+        name=LimitName.REQUESTS_PER_MINUTE,
+        value=plan.requests_per_minute,
+        ceiling=now_us + plan.burst * job.emission_us,
+        unit=job.emission_us,
+    )
+    gpu = Limit(
+        name=LimitName.GPU_SECONDS_PER_DAY,
+        value=plan.gpu_seconds_per_day,
+        ceiling=plan.gpu_seconds_per_day * 1000,
+        unit=1000,
+        resets_at=ends_day,
+    )
+    return [
+        move(("rate_tat_us",), job.emission_us, rate, at_least=now_us),
+        move(("in_flight",), 1, _plain(LimitName.CONCURRENCY, plan.concurrency, None)),
+        move((*day, "requests"), 1, _plain(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, ends_day)),
+        move((*day, "gpu_ms"), job.held_gpu_ms, gpu),
+        move(
+            (*day, "microdollars"),
+            job.held_microdollars,
+            _plain(LimitName.MICRODOLLARS_PER_DAY, plan.microdollars_per_day, ends_day),
+        ),
+        move((*month, "requests"), 1, _plain(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, ends_month)),
+        move(
+            (*month, "microdollars"),
+            job.held_microdollars,
+            _plain(LimitName.MICRODOLLARS_PER_MONTH, plan.microdollars_per_month, ends_month),
+        ),
+    ]
+
+
+def _budget_moves(job: Job, config: GateConfig) -> list[Move]:
+    """Each shard holds an equal part, rounded down, so that all of them together never exceed the budget."""
+    account = budget_account(job.shard)
+    parts = [
+        (LimitName.BUDGET_PER_DAY, config.budget_microdollars_per_day // config.budget_shards),
+        (LimitName.BUDGET_PER_MONTH, config.budget_microdollars_per_month // config.budget_shards),
+    ]
+    return [
+        Move(
+            account=account,
+            counter=(*period, "microdollars"),
+            amount=job.held_microdollars,
+            limit=_plain(name, part, end),
+        )
+        for (name, part), period, end in zip(parts, _periods(job.held_at), _ends(job.held_at), strict=True)
+    ]
+
+
+def _plain(name: LimitName, value: int, resets_at: datetime | None) -> Limit:
+    return Limit(name=name, value=value, ceiling=value, resets_at=resets_at)
+
+
+def _retry_at(limit: Limit, total: int, now: datetime) -> datetime:
+    if limit.name is LimitName.REQUESTS_PER_MINUTE:
+        return now + timedelta(microseconds=total - limit.ceiling)
+    return limit.resets_at or now + _CONCURRENCY_RETRY
+
+
+def _remaining(move: Move, total: int, now: datetime) -> Remaining:
+    limit = move.limit
+    assert limit is not None
+    total = total if move.at_least is None else max(total, move.at_least)
+    left = max(0, limit.ceiling - total) // limit.unit
+    resets_at = limit.resets_at
+    if limit.name is LimitName.REQUESTS_PER_MINUTE:
+        resets_at = from_microseconds(max(total, to_microseconds(now)))
+    return Remaining(name=limit.name, limit=limit.value, remaining=left, resets_at=resets_at)
+
+
+def _periods(at: datetime) -> tuple[tuple[str, str], tuple[str, str]]:
+    return ("days", f"{at:%Y-%m-%d}"), ("months", f"{at:%Y-%m}")
+
+
+def _ends(at: datetime) -> tuple[datetime, datetime]:
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    next_month = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return midnight + timedelta(days=1), next_month
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_microseconds(at: datetime) -> int:
+    """Return a time as whole microseconds since 1970 UTC, exactly."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(value: int) -> datetime:
+    """Undo `to_microseconds`."""
+    return _EPOCH + timedelta(microseconds=value)

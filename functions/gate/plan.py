@@ -1,0 +1,137 @@
+"""What a caller may do: plans, personal overrides, and the gate's own configuration.
+
+These are the documents that the owner edits in the Firebase console, so they are read strictly: an unknown field, a
+missing one or a wrong type makes the whole document invalid, and the last good one stays in force (`gate.policy`).
+There is no default for a limit: a plan that does not say it, is no plan.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gate.errors import PolicyError
+
+_Document = TypeVar("_Document", bound=msgspec.Struct)
+
+Positive = Annotated[int, Meta(ge=1, le=10**12)]
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
+
+
+class Cohort(StrEnum):
+    """Kinds of callers that may get different plans without anybody naming them one by one."""
+
+    ANONYMOUS = "anonymous"
+    VERIFIED = "verified"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The limits of one plan. Zero means none at all, not unlimited."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1, le=600_000)]
+    burst: Annotated[int, Meta(ge=1, le=100_000)]
+    """How many requests may come at the same instant, before the rate per minute counts."""
+    requests_per_day: Count
+    requests_per_month: Count
+    concurrency: Count
+    """Jobs in flight at once."""
+    gpu_seconds_per_day: Count
+    microdollars_per_day: Count
+    microdollars_per_month: Count
+    input_bytes_max: Positive
+    input_items_max: Positive
+    input_characters_max: Positive
+    """Of all items together."""
+    models: tuple[str, ...]
+    """Names of the models this plan may use. Empty means none."""
+
+    @property
+    def emission_us(self) -> int:
+        """Microseconds between two requests at the plan's rate, rounded up so that the rate is never exceeded."""
+        return -(-60_000_000 // self.requests_per_minute)
+
+
+class UserPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the owner decided about one user; absent means nothing special."""
+
+    plan: Name | None = None
+    disabled: bool = False
+    overrides: dict[str, Any] = {}
+    """Limits that replace the plan's for this user, by the plan's field names."""
+
+
+class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The document `gate/config`: the global budget, and which plan a cohort gets."""
+
+    budget_microdollars_per_day: Count
+    budget_microdollars_per_month: Count
+    budget_shards: Annotated[int, Meta(ge=1, le=512)]
+    """Documents that the global budget is spread over; one is good for about one job a second."""
+    plans: dict[Cohort, Name]
+    """The plan of a caller who has none of their own, by cohort. A cohort that is not here is refused."""
+
+
+STARTER_PLANS = {
+    "free": Plan(
+        requests_per_minute=20,
+        burst=5,
+        requests_per_day=200,
+        requests_per_month=2_000,
+        concurrency=2,
+        gpu_seconds_per_day=3_600,
+        microdollars_per_day=250_000,
+        microdollars_per_month=2_500_000,
+        input_bytes_max=100_000,
+        input_items_max=64,
+        input_characters_max=50_000,
+        models=("*",),
+    ),
+    "anonymous": Plan(
+        requests_per_minute=6,
+        burst=3,
+        requests_per_day=20,
+        requests_per_month=200,
+        concurrency=1,
+        gpu_seconds_per_day=600,
+        microdollars_per_day=50_000,
+        microdollars_per_month=500_000,
+        input_bytes_max=20_000,
+        input_items_max=16,
+        input_characters_max=10_000,
+        models=("*",),
+    ),
+}
+"""Plans that `twohop init` writes where there are none. The names are free; these two are what a newcomer sees."""
+
+STARTER_CONFIG = GateConfig(
+    budget_microdollars_per_day=5_000_000,
+    budget_microdollars_per_month=50_000_000,
+    budget_shards=1,
+    plans={Cohort.ANONYMOUS: "anonymous", Cohort.VERIFIED: "free"},
+)
+
+
+def parse(kind: type[_Document], document: dict[str, Any], path: str) -> _Document:
+    """Read a document strictly.
+
+    Raises:
+        PolicyError: it is malformed; the reason names the document and the field.
+    """
+    fields = {name: value for name, value in document.items() if name != "schema_version"}
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as exc:
+        raise PolicyError(f"{path} is malformed: {exc}") from exc
+
+
+def with_overrides(plan: Plan, overrides: dict[str, Any], path: str) -> Plan:
+    """Return a plan with one user's own limits in it.
+
+    Raises:
+        PolicyError: an override is no field of a plan, or not a value it may have.
+    """
+    return parse(Plan, {**msgspec.structs.asdict(plan), **overrides}, path) if overrides else plan

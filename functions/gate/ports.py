@@ -1,0 +1,280 @@
+"""What the gate needs from the outside world. Adapters implement these; `gate.bootstrap` chooses among them.
+
+Each port has one contract suite under `tests/contract`, which every adapter passes unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NewType, Protocol
+
+from gate.job import Job, Settlement
+from gate.meter import Denial, Key, Move
+from gate.plan import Cohort
+
+VerifiedClaims = NewType("VerifiedClaims", Mapping[str, Any])
+"""Claims of a token whose signature, times and addressees were checked."""
+
+
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a request brought to show who is asking; nothing of it is checked yet."""
+
+    bearer: str | None = None
+    app_check: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is asking, verified."""
+
+    uid: str
+    """Names the caller's documents, so it is never empty and never holds a slash."""
+    cohort: Cohort
+
+
+class CallerVerifier(Protocol):
+    """Says who is asking, or refuses."""
+
+    async def verify(self, credentials: Credentials) -> Caller:
+        """Return the caller that these credentials prove.
+
+        Raises:
+            UnauthenticatedError: they prove nobody. The reason is for the log alone.
+            LedgerError: keys that are needed to decide cannot be had; when in doubt, refuse.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """The hold stands. `job` carries the version that settling it needs."""
+
+    job: Job
+    sums: Mapping[Key, int]
+    """Each moved counter after this hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """The hold does not stand, and no counter keeps anything of it."""
+
+    denial: Denial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """A job of this id exists already; nothing moved."""
+
+    job: Job
+
+
+class Ledger(Protocol):
+    """Jobs and counters. Each method is atomic, and safe to call again after a failure."""
+
+    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+        """Create the job and make all its moves in one commit, if `meter.decide` admits the sums after them.
+
+        Calling it twice with one job id moves the counters once.
+
+        Raises:
+            LedgerError: it is not known to stand. A hold that stands all the same expires and is swept.
+        """
+        ...
+
+    async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
+        """End a held job, move its counters from the hold to what it took, and return it as it now stands.
+
+        A job that ended before is returned as it ended, and nothing moves. `job` may be what `hold` returned (then
+        one commit does it, with no read) or any later copy.
+
+        Raises:
+            JobNotFoundError: the ledger has no such job.
+            LedgerError: it is not known to have ended; call again.
+        """
+        ...
+
+    async def job(self, job_id: str) -> Job | None:
+        """Return a job, or None."""
+        ...
+
+    async def jobs(self, *, caller: str | None = None, limit: int = 100) -> list[Job]:
+        """Return the newest jobs first, of one caller or of all."""
+        ...
+
+    async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
+        """Return held jobs whose expiry has passed, oldest first."""
+        ...
+
+    async def counters(self, account: str) -> Mapping[tuple[str, ...], int]:
+        """Return all counters of an account by field path; empty if there is no such account."""
+        ...
+
+    async def accounts(self, prefix: str, *, limit: int = 1000) -> list[str]:
+        """Return the accounts whose path begins with a collection's name and a slash, in order."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files. Closing twice is fine."""
+        ...
+
+
+class Documents(Protocol):
+    """The owner's documents: plans, users, the gate's configuration. Kept beside the ledger, by the same adapter."""
+
+    async def read(self, path: str) -> dict[str, Any] | None:
+        """Return a document such as `plans/free`, or None if there is none."""
+        ...
+
+    async def write(self, path: str, document: Mapping[str, Any]) -> None:
+        """Create a document, or replace the whole of it."""
+        ...
+
+    async def list(self, collection: str) -> dict[str, dict[str, Any]]:
+        """Return all documents of a collection by name."""
+        ...
+
+
+class ProviderState(StrEnum):
+    """Where a job stands at its provider."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """The provider does not know it any more: it outlived its time to live, or its result did."""
+
+    @property
+    def final(self) -> bool:
+        """True if the provider changes nothing about it any more."""
+        return self not in (ProviderState.QUEUED, ProviderState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the gate asks a provider to do."""
+
+    job_id: str
+    body: bytes
+    """A `wire.WorkBody`, encoded."""
+    execution_ms_max: int
+    """The provider, or the worker, stops the job after this: it bounds what the job can cost."""
+    expires_at: datetime
+    """Nobody waits for the answer after this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderUsage:
+    """What the provider reports that a job took, in milliseconds."""
+
+    execution_ms: int
+    start_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderJob:
+    """A job as its provider sees it."""
+
+    provider_job_id: str
+    state: ProviderState
+    outputs: Any = None
+    usage: ProviderUsage | None = None
+    """None while it runs, or when the provider does not say."""
+    failure_code: str | None = None
+    """A `wire.WorkFailure.code`, when the worker itself said why it failed."""
+    failure_message: str | None = None
+    """May be shown to the caller: it comes from our worker, and is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderHealth:
+    """What a provider says about an endpoint."""
+
+    ready: bool
+    workers_running: int
+    jobs_queued: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do, as data."""
+
+    name: str
+    queues: bool
+    """It keeps a job when no worker is free, and `status` and `cancel` work."""
+    stops_at_timeout: bool
+    """It ends a job itself when its execution timeout has passed."""
+    bytes_in_max: int
+    bytes_out_max: int
+    retention_seconds: int
+    """How long a result can be asked for after the job ended."""
+    wait_seconds_max: float
+    """The longest that `submit` can wait."""
+
+
+class Provider(Protocol):
+    """A host that runs jobs on a GPU."""
+
+    capabilities: Capabilities
+
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
+        """Hand a job over, and wait for its end for a while.
+
+        Returns the job as it stands: final if it ended in time, else queued or running, to be asked for by `status`.
+        Handing over the same job id again may run it again: the ledger prevents that, not the provider.
+
+        Raises:
+            ProviderUnavailableError: it was never taken.
+            ProviderRejectedError: it was refused before it ran.
+            ProviderTimeoutError: no answer; it may be running.
+        """
+        ...
+
+    async def status(self, provider_job_id: str) -> ProviderJob:
+        """Return the job as it stands. One that the provider does not know is `EXPIRED`.
+
+        Raises:
+            ProviderError: the provider cannot be asked right now.
+        """
+        ...
+
+    async def cancel(self, provider_job_id: str) -> None:
+        """Stop a job. One that has ended, or is unknown, is left as it is.
+
+        Raises:
+            ProviderError: the provider cannot be reached.
+        """
+        ...
+
+    async def health(self) -> ProviderHealth:
+        """Ask whether jobs would be taken. Costs nothing and starts no worker.
+
+        Raises:
+            ProviderError: the provider cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close connections. Closing twice is fine."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells the operator."""
+
+    def notify(self, event: str, **fields: object) -> None:
+        """Say that something needs the operator's eye. Never raises, never blocks for long."""
+        ...

@@ -1,0 +1,228 @@
+"""Settings: read once from the environment, checked at once, frozen.
+
+Every setting is an environment variable, which for a deployed function is a line in `functions/.env` or a secret of
+Google's Secret Manager. Each error says what to write where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gate.errors import SettingsError
+
+_EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST", "FUNCTIONS_EMULATOR")
+_EMULATOR_REVISION = re.compile(r"^\d*$")
+"""firebase-tools gives every emulated function the revision 1; Cloud Run's own look like infer-00001-abc."""
+
+
+class Secret:
+    """A value that never shows itself in a log, an error or a traceback."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value. The one place to search for when asking who uses a secret."""
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(****)"
+
+
+class LedgerKind(StrEnum):
+    """Where jobs and counters are kept."""
+
+    FIRESTORE = "firestore"
+    SQLITE = "sqlite"
+
+
+class SignInKind(StrEnum):
+    """Who says who is asking."""
+
+    FIREBASE = "firebase"
+    DEV = "dev"
+
+
+class ProviderKind(StrEnum):
+    """Who runs the worker."""
+
+    RUNPOD = "runpod"
+    CONTAINER = "container"
+    LOCAL = "local"
+
+
+class AppCheckMode(StrEnum):
+    """Whether a request must prove that it comes from the owner's own app."""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    """A token that is there must hold; none is fine."""
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the gate is told from outside."""
+
+    project: str
+    ledger: LedgerKind
+    sqlite_path: str
+    sign_in: SignInKind
+    dev_sign_in_secret: Secret = field(repr=False)
+    check_revoked: bool
+    """Ask Firebase at each request whether the session was revoked: one more call, and up to an hour sooner."""
+    app_check: AppCheckMode
+    app_check_consume: bool
+    """Let each App Check token be used once only; for models where a replayed request is expensive."""
+    project_number: str
+    provider: ProviderKind
+    runpod_endpoint_id: str
+    runpod_api_key: Secret = field(repr=False)
+    container_url: str
+    container_auth: str
+    """`signature` for Twohop's worker, or `bearer` for a container that checks a plain key."""
+    local_url: str
+    worker_secret: Secret = field(repr=False)
+    model: str
+    hardware: str
+    """`provider/sku` of the price table, for example runpod/AMPERE_24; `own` for a price of your own."""
+    price_nanodollars_per_second: int
+    """Your own price, when `hardware` is `own`."""
+    execution_seconds_max: int
+    start_seconds_max: int
+    """Longest billed start of a worker: container start and model load, not the image's download."""
+    idle_seconds: int
+    """The endpoint's idle timeout as it is set at the provider."""
+    wait_seconds_max: int
+    """How long a call is held open for its answer."""
+    policy_seconds: float
+    """How long a plan, a user's override or the configuration is used before it is read again."""
+    allowed_origins: tuple[str, ...]
+    auth_emulator: bool
+    deployed: bool
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: a value is missing, malformed, or not allowed where this runs.
+        """
+        read = _Reader(env)
+        settings = cls(
+            project=env.get("GCLOUD_PROJECT") or env.get("GOOGLE_CLOUD_PROJECT") or "",
+            ledger=LedgerKind(read.one_of("LEDGER", LedgerKind, "firestore")),
+            sqlite_path=read.text("SQLITE_PATH", ".twohop/ledger.sqlite3"),
+            sign_in=SignInKind(read.one_of("SIGN_IN", SignInKind, "firebase")),
+            dev_sign_in_secret=Secret(read.text("DEV_SIGN_IN_SECRET", "")),
+            check_revoked=read.flag("CHECK_REVOKED"),
+            app_check=AppCheckMode(read.one_of("APP_CHECK", AppCheckMode, "off")),
+            app_check_consume=read.flag("APP_CHECK_CONSUME"),
+            project_number=read.text("PROJECT_NUMBER", ""),
+            provider=ProviderKind(read.one_of("PROVIDER", ProviderKind, "runpod")),
+            runpod_endpoint_id=read.text("RUNPOD_ENDPOINT_ID", ""),
+            runpod_api_key=Secret(read.text("RUNPOD_API_KEY", "")),
+            container_url=read.text("CONTAINER_URL", ""),
+            container_auth=read.one_of("CONTAINER_AUTH", ("signature", "bearer"), "signature"),
+            local_url=read.text("LOCAL_WORKER_URL", ""),
+            worker_secret=Secret(read.text("WORKER_SECRET", "")),
+            model=read.text("MODEL", "all-MiniLM-L6-v2"),
+            hardware=read.text("HARDWARE", "runpod/AMPERE_16"),
+            price_nanodollars_per_second=read.number("PRICE_NANODOLLARS_PER_SECOND", 0, least=0),
+            execution_seconds_max=read.number("EXECUTION_SECONDS_MAX", 30, least=5),
+            start_seconds_max=read.number("START_SECONDS_MAX", 60, least=0),
+            idle_seconds=read.number("IDLE_SECONDS", 5, least=0),
+            wait_seconds_max=read.number("WAIT_SECONDS_MAX", 120, least=1),
+            policy_seconds=float(read.number("POLICY_SECONDS", 10, least=0)),
+            allowed_origins=read.words("ALLOWED_ORIGINS"),
+            auth_emulator=bool(env.get("FIREBASE_AUTH_EMULATOR_HOST")),
+            deployed=_is_deployed(env),
+        )
+        settings._check(env)
+        return settings
+
+    @property
+    def model_name(self) -> str:
+        """The model as callers name it: the last part of a hub id or a folder."""
+        return self.model.rstrip("/").rsplit("/", 1)[-1].lower()
+
+    def _check(self, env: Mapping[str, str]) -> None:
+        if self.deployed:
+            self._refuse_dev(env)
+        _need(self.project or self.ledger is LedgerKind.SQLITE, "GCLOUD_PROJECT", "the Firebase project's id")
+        if self.sign_in is SignInKind.DEV:
+            _need(self.dev_sign_in_secret, "DEV_SIGN_IN_SECRET", "any long random text; `make dev` makes one")
+        if self.app_check is not AppCheckMode.OFF:
+            _need(self.project_number, "PROJECT_NUMBER", "the project's number, from the Firebase console's settings")
+        self._check_provider()
+
+    def _check_provider(self) -> None:
+        match self.provider:
+            case ProviderKind.RUNPOD:
+                _need(self.runpod_endpoint_id, "RUNPOD_ENDPOINT_ID", "the id of your serverless endpoint")
+                _need(self.runpod_api_key, "RUNPOD_API_KEY", "`firebase functions:secrets:set RUNPOD_API_KEY`")
+            case ProviderKind.CONTAINER:
+                _need(self.container_url, "CONTAINER_URL", "the address that answers POST, https://…/infer")
+            case ProviderKind.LOCAL:
+                _need(self.local_url, "LOCAL_WORKER_URL", "the worker's address; `make dev` starts one")
+        _need(self.worker_secret, "WORKER_SECRET", "`firebase functions:secrets:set WORKER_SECRET`")
+
+    def _refuse_dev(self, env: Mapping[str, str]) -> None:
+        """Refuse to run in the cloud with anything that is meant for one machine: it would let anybody in."""
+        found = [name for name in _EMULATOR_VARIABLES if env.get(name)]
+        found += ["SIGN_IN=dev"] * (self.sign_in is SignInKind.DEV)
+        found += ["LEDGER=sqlite"] * (self.ledger is LedgerKind.SQLITE)
+        found += ["PROVIDER=local"] * (self.provider is ProviderKind.LOCAL)
+        if found:
+            raise SettingsError(
+                f"this is a deployed instance and it was given {', '.join(found)}; "
+                "take that out of functions/.env and deploy again"
+            )
+
+
+def _is_deployed(env: Mapping[str, str]) -> bool:
+    """Return whether this is Google's cloud. A real revision's name outweighs a variable that says emulator."""
+    if not env.get("K_SERVICE"):
+        return False
+    return not (env.get("FUNCTIONS_EMULATOR") == "true" and _EMULATOR_REVISION.match(env.get("K_REVISION", "")))
+
+
+def _need(value: object, name: str, remedy: str) -> None:
+    if not value:
+        raise SettingsError(f"{name} is not set: {remedy}; settings are lines in functions/.env")
+
+
+class _Reader:
+    """Reads one variable at a time, with an error that names it."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._env = env
+
+    def text(self, name: str, default: str) -> str:
+        return self._env.get(name, "").strip() or default
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(word.strip().rstrip("/") for word in self._env.get(name, "").split(",") if word.strip())
+
+    def flag(self, name: str) -> bool:
+        return self.one_of(name, ("true", "false"), "false") == "true"
+
+    def one_of(self, name: str, allowed: type[StrEnum] | tuple[str, ...], default: str) -> str:
+        value, choices = self.text(name, default), [str(choice) for choice in allowed]
+        if value not in choices:
+            raise SettingsError(f"{name}={value!r} is not one of: {', '.join(choices)}")
+        return value
+
+    def number(self, name: str, default: int, *, least: int) -> int:
+        value = self.text(name, str(default))
+        if not value.isdecimal() or int(value) < least:
+            raise SettingsError(f"{name}={value!r} is not a whole number of {least} or more")
+        return int(value)
