@@ -1,0 +1,323 @@
+"""What every ledger promises, whatever it is made of. A ledger proves itself by inheriting these classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gate.errors import JobNotFoundError
+from gate.job import Job, JobState, Settlement
+from gate.meter import LimitName
+from gate.money import Spent
+from gate.plan import GateConfig, Plan
+from gate.ports import Admitted, Denied, Documents, Ledger, Repeated
+from tests.makers import GENEROUS, NOON, OPEN_CONFIG, make_config, make_job, make_moves, make_plan
+
+DAY, MONTH = ("days", "2026-11-21"), ("months", "2026-11")
+LATER = NOON + timedelta(seconds=20)
+
+
+async def hold(
+    ledger: Ledger, job: Job, *, plan: Plan = GENEROUS, config: GateConfig = OPEN_CONFIG
+) -> Admitted | Denied | Repeated:
+    return await ledger.hold(job, make_moves(job, plan=plan, config=config))
+
+
+async def held(ledger: Ledger, **changes: Any) -> Job:
+    outcome = await hold(ledger, make_job(**changes))
+    assert isinstance(outcome, Admitted)
+    return outcome.job
+
+
+def settlement(**changes: Any) -> Settlement:
+    fields: dict[str, Any] = {
+        "state": JobState.SETTLED,
+        "microdollars": 120,
+        "gpu_ms": 2_500,
+        "spent": Spent(execution_ms=2_400, start_ms=100, wait_ms=2_600),
+    }
+    return Settlement(**{**fields, **changes})
+
+
+def nonzero(counters: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
+    return {counter: value for counter, value in counters.items() if value and counter != ("rate_tat_us",)}
+
+
+class LedgerContract:
+    """Inherit it and give a fixture `ledger`, empty at the start of each test."""
+
+    async def test_a_hold_counts_the_worst_case_for_caller_and_budget(self, ledger: Ledger) -> None:
+        """All counters move in the one commit that creates the job."""
+        outcome = await hold(ledger, make_job(shard=3))
+
+        assert isinstance(outcome, Admitted)
+        assert nonzero(await ledger.counters("usage/alice")) == {
+            ("in_flight",): 1,
+            (*DAY, "requests"): 1,
+            (*DAY, "gpu_ms"): 30_000,
+            (*DAY, "microdollars"): 1_000,
+            (*MONTH, "requests"): 1,
+            (*MONTH, "microdollars"): 1_000,
+        }
+        assert nonzero(await ledger.counters("budget/3")) == {
+            (*DAY, "microdollars"): 1_000,
+            (*MONTH, "microdollars"): 1_000,
+        }
+
+    async def test_a_hold_tells_each_counter_as_it_stands_after_it(self, ledger: Ledger) -> None:
+        """What is left of a quota is told from these, with no further read."""
+        await held(ledger)
+        job = make_job()
+        moves = make_moves(job)
+
+        outcome = await ledger.hold(job, moves)
+
+        assert isinstance(outcome, Admitted)
+        assert set(outcome.sums) >= {move.key for move in moves}
+        assert outcome.sums["usage/alice", (*DAY, "requests")] == 2
+
+    async def test_a_held_job_can_be_read_back_whole(self, ledger: Ledger) -> None:
+        """Nothing of a job is lost or changed on its way through the ledger."""
+        job = await held(ledger, cohort="anonymous", emission_us=100)
+
+        assert await ledger.job(job.job_id) == job
+
+    async def test_an_unknown_job_is_none(self, ledger: Ledger) -> None:
+        """Asking is no error."""
+        assert await ledger.job("never-seen") is None
+
+    @pytest.mark.parametrize(
+        ("limits", "name"),
+        [
+            pytest.param({"requests_per_minute": 1, "burst": 5}, LimitName.REQUESTS_PER_MINUTE, id="rate"),
+            pytest.param({"requests_per_day": 5}, LimitName.REQUESTS_PER_DAY, id="day"),
+            pytest.param({"requests_per_month": 5}, LimitName.REQUESTS_PER_MONTH, id="month"),
+            pytest.param({"concurrency": 5}, LimitName.CONCURRENCY, id="concurrency"),
+            pytest.param({"gpu_seconds_per_day": 150}, LimitName.GPU_SECONDS_PER_DAY, id="gpu-seconds"),
+            pytest.param({"microdollars_per_day": 5_999}, LimitName.MICRODOLLARS_PER_DAY, id="dollars-day"),
+            pytest.param({"microdollars_per_month": 5_000}, LimitName.MICRODOLLARS_PER_MONTH, id="dollars-month"),
+        ],
+    )
+    async def test_100_racing_callers_on_a_limit_of_5_admit_exactly_5(
+        self, ledger: Ledger, limits: dict[str, int], name: LimitName
+    ) -> None:
+        """Never six, and never four: increments are serialised, and each sees a sum that includes itself."""
+        plan = make_plan(**limits)
+        jobs = [make_job(plan=plan) for _ in range(100)]
+
+        outcomes = await asyncio.gather(*(hold(ledger, job, plan=plan) for job in jobs))
+
+        denials = [outcome.denial for outcome in outcomes if isinstance(outcome, Denied)]
+        assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 5
+        assert len(denials) == 95
+        assert {denial.limit.name for denial in denials} == {name}
+        assert (await ledger.counters("usage/alice"))[*DAY, "requests"] == 5
+
+    async def test_many_callers_together_never_exceed_the_global_budget(self, ledger: Ledger) -> None:
+        """The owner's budget holds though each caller has plenty of their own."""
+        config = make_config(budget_microdollars_per_day=7_000)
+        jobs = [make_job(caller=f"user-{number % 10}") for number in range(60)]
+
+        outcomes = await asyncio.gather(*(hold(ledger, job, config=config) for job in jobs))
+
+        assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 7
+        assert (await ledger.counters("budget/0"))[*DAY, "microdollars"] == 7_000
+
+    async def test_a_denied_hold_leaves_nothing_behind(self, ledger: Ledger) -> None:
+        """Neither a count nor a job, so that the same request may come again later."""
+        job, plan = make_job(), make_plan(requests_per_day=0)
+
+        outcome = await hold(ledger, job, plan=plan)
+
+        assert isinstance(outcome, Denied)
+        assert await ledger.job(job.job_id) is None
+        assert nonzero(await ledger.counters("usage/alice")) == {}
+        assert nonzero(await ledger.counters("budget/0")) == {}
+
+    async def test_a_denied_job_may_be_held_once_there_is_room(self, ledger: Ledger) -> None:
+        """A denial is not a job that exists."""
+        job = make_job()
+        await hold(ledger, job, plan=make_plan(requests_per_day=0))
+
+        assert isinstance(await hold(ledger, job), Admitted)
+
+    async def test_a_denied_burst_does_not_push_the_rate_limit_further_away(self, ledger: Ledger) -> None:
+        """Being refused costs nothing: after the time that the denial named, one request passes."""
+        plan = make_plan(requests_per_minute=60, burst=1)
+        await hold(ledger, make_job(plan=plan), plan=plan)
+        for _ in range(5):
+            denied = await hold(ledger, make_job(plan=plan), plan=plan)
+            assert isinstance(denied, Denied)
+
+        retry = make_job(plan=plan, held_at=denied.denial.retry_at)
+        early = make_job(plan=plan, held_at=denied.denial.retry_at - timedelta(microseconds=1))
+
+        assert denied.denial.retry_at == NOON + timedelta(seconds=1)
+        assert isinstance(await hold(ledger, early, plan=plan), Denied)
+        assert isinstance(await hold(ledger, retry, plan=plan), Admitted)
+
+    async def test_a_repeated_job_id_holds_once_under_racing(self, ledger: Ledger) -> None:
+        """Fifty retries of one request are one job."""
+        first = make_job()
+        twins = [make_job(job_id=first.job_id) for _ in range(49)]
+
+        outcomes = await asyncio.gather(*(hold(ledger, job) for job in [first, *twins]))
+
+        assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 1
+        assert sum(isinstance(outcome, Repeated) for outcome in outcomes) == 49
+        assert (await ledger.counters("usage/alice"))[*DAY, "requests"] == 1
+
+    async def test_a_repeated_job_id_is_told_the_job_that_there_is(self, ledger: Ledger) -> None:
+        """So that a retry can be answered with what the first try gave."""
+        job = await held(ledger)
+        await ledger.settle(job, settlement(result="[1]"), at=LATER)
+
+        outcome = await hold(ledger, make_job(job_id=job.job_id))
+
+        assert isinstance(outcome, Repeated)
+        assert (outcome.job.state, outcome.job.result) == (JobState.SETTLED, "[1]")
+        assert outcome.job.attempt == job.attempt
+
+    async def test_settling_turns_the_hold_into_what_it_took(self, ledger: Ledger) -> None:
+        """The caller pays what was used, and the rest of the hold is free again."""
+        job = await held(ledger)
+
+        done = await ledger.settle(job, settlement(), at=LATER)
+
+        assert (done.state, done.settled_microdollars, done.finished_at) == (JobState.SETTLED, 120, LATER)
+        assert nonzero(await ledger.counters("usage/alice")) == {
+            (*DAY, "requests"): 1,
+            (*DAY, "gpu_ms"): 2_500,
+            (*DAY, "microdollars"): 120,
+            (*MONTH, "requests"): 1,
+            (*MONTH, "microdollars"): 120,
+        }
+        assert (await ledger.counters("budget/0"))[*DAY, "microdollars"] == 120
+        assert await ledger.job(job.job_id) == done
+
+    async def test_releasing_puts_back_everything_but_the_rate(self, ledger: Ledger) -> None:
+        """A job that never ran costs nothing, yet a flood of such requests still meets the rate limit."""
+        job = await held(ledger)
+
+        done = await ledger.settle(job, Settlement.release("no worker"), at=LATER)
+
+        counters = await ledger.counters("usage/alice")
+        assert (done.state, done.settled_microdollars, done.failure) == (JobState.RELEASED, 0, "no worker")
+        assert nonzero(counters) == {}
+        assert counters["rate_tat_us",] > 0
+
+    @pytest.mark.parametrize("again", ["as-held", "as-settled", "version-lost"])
+    async def test_settling_twice_changes_nothing(self, ledger: Ledger, again: str) -> None:
+        """Whichever copy of the job the second one holds, and whatever it says: the first one stands."""
+        job = await held(ledger)
+        first = await ledger.settle(job, settlement(), at=LATER)
+        before = await ledger.counters("usage/alice")
+        copies = {"as-held": job, "as-settled": first, "version-lost": make_job(job_id=job.job_id)}
+
+        second = await ledger.settle(copies[again], settlement(microdollars=999), at=LATER)
+
+        assert second == first
+        assert await ledger.counters("usage/alice") == before
+
+    async def test_racing_settlements_and_releases_count_once(self, ledger: Ledger) -> None:
+        """The answer, the sweeper and a cancel may come at the same moment."""
+        job = await held(ledger)
+        endings = [settlement(), Settlement.release("cancelled"), Settlement.in_full(job, JobState.EXPIRED, "lost")]
+
+        done = await asyncio.gather(*(ledger.settle(job, ending, at=LATER) for ending in endings * 7))
+
+        counters = nonzero(await ledger.counters("usage/alice"))
+        assert len({(one.state, one.settled_microdollars) for one in done}) == 1
+        assert ("in_flight",) not in counters
+        assert counters.get((*DAY, "microdollars"), 0) == done[0].settled_microdollars
+
+    async def test_settling_an_unknown_job_is_not_found(self, ledger: Ledger) -> None:
+        """It names nothing that could be settled, and moves nothing."""
+        with pytest.raises(JobNotFoundError):
+            await ledger.settle(make_job(), settlement(), at=LATER)
+
+        assert nonzero(await ledger.counters("usage/alice")) == {}
+
+    async def test_a_job_is_settled_in_the_day_that_held_it(self, ledger: Ledger) -> None:
+        """A job over midnight must not leave its hold in yesterday's counter."""
+        job = await held(ledger)
+
+        await ledger.settle(job, settlement(), at=NOON + timedelta(days=1))
+
+        assert (await ledger.counters("usage/alice"))[*DAY, "microdollars"] == 120
+
+    async def test_expired_lists_only_held_jobs_whose_time_has_passed(self, ledger: Ledger) -> None:
+        """The sweeper must never see a job that may still end by itself."""
+        stale = await held(ledger, expires_at=NOON + timedelta(seconds=10))
+        older = await held(ledger, expires_at=NOON + timedelta(seconds=5))
+        await held(ledger, expires_at=LATER + timedelta(microseconds=1))
+        done = await held(ledger, expires_at=NOON)
+        await ledger.settle(done, settlement(), at=NOON)
+
+        assert [job.job_id for job in await ledger.expired(now=LATER)] == [older.job_id, stale.job_id]
+        assert len(await ledger.expired(now=LATER, limit=1)) == 1
+
+    async def test_jobs_come_newest_first_for_one_caller_or_all(self, ledger: Ledger) -> None:
+        """As an owner wants to read them."""
+        mine = [await held(ledger, held_at=NOON + timedelta(seconds=n)) for n in range(3)]
+        other = await held(ledger, caller="bob", held_at=NOON + timedelta(seconds=9))
+
+        newest_first = [job.job_id for job in reversed(mine)]
+        assert [job.job_id for job in await ledger.jobs(caller="alice")] == newest_first
+        assert [job.job_id for job in await ledger.jobs(limit=2)] == [other.job_id, newest_first[0]]
+
+    async def test_accounts_lists_the_callers_seen_so_far(self, ledger: Ledger) -> None:
+        """`twohop usage` goes through these."""
+        for caller in ("bob", "alice"):
+            await held(ledger, caller=caller)
+
+        assert await ledger.accounts("usage/") == ["usage/alice", "usage/bob"]
+        assert await ledger.counters("usage/nobody") == {}
+
+    async def test_a_caller_named_like_a_field_path_stays_one_caller(self, ledger: Ledger) -> None:
+        """A uid may hold dots, spaces and quotes; its counters are its own."""
+        uid = "we.ird `uid` with 'quotes'"
+        job = await held(ledger, caller=uid)
+
+        assert (await ledger.counters(f"usage/{uid}"))["in_flight",] == 1
+        assert [one.job_id for one in await ledger.jobs(caller=uid)] == [job.job_id]
+
+
+class DocumentsContract:
+    """Inherit it and give a fixture `documents`, empty at the start of each test."""
+
+    async def test_a_document_is_read_as_it_was_written(self, documents: Documents) -> None:
+        """Numbers stay numbers, lists stay lists."""
+        document = {"burst": 3, "models": ["*"], "overrides": {"requests_per_day": 7}, "disabled": False}
+        await documents.write("plans/free", document)
+
+        read = await documents.read("plans/free")
+        assert read is not None
+        assert {name: read[name] for name in document} == document
+
+    async def test_writing_replaces_the_whole_document(self, documents: Documents) -> None:
+        """A field that was taken out does not linger."""
+        await documents.write("users/alice", {"plan": "pro", "disabled": True})
+        await documents.write("users/alice", {"plan": "free"})
+
+        read = await documents.read("users/alice")
+        assert read is not None
+        assert "disabled" not in read
+
+    async def test_a_document_that_is_not_there_is_none(self, documents: Documents) -> None:
+        """Asking is no error."""
+        assert await documents.read("plans/none") is None
+
+    async def test_list_gives_one_collection_by_name(self, documents: Documents) -> None:
+        """And nothing of its neighbours."""
+        await documents.write("plans/free", {"burst": 1})
+        await documents.write("plans/pro", {"burst": 2})
+        await documents.write("users/pro", {"plan": "pro"})
+
+        plans = await documents.list("plans")
+        assert sorted(plans) == ["free", "pro"]
+        assert plans["pro"]["burst"] == 2

@@ -1,0 +1,87 @@
+"""The SQLite ledger keeps the promises of every ledger, and its own: several processes, and no loss at kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gate.errors import LedgerError
+from gate.ledgers.sqlite import SqliteLedger
+from gate.ports import Admitted
+from tests.contract.ledger_contract import DAY, DocumentsContract, LedgerContract, hold
+from tests.makers import make_job, make_plan
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "new" / "ledger.sqlite3")
+
+
+@pytest.fixture
+async def ledger(path: str) -> AsyncIterator[SqliteLedger]:
+    ledger = SqliteLedger(path)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def documents(ledger: SqliteLedger) -> SqliteLedger:
+    return ledger
+
+
+class TestSqliteLedger(LedgerContract):
+    async def test_two_instances_on_one_file_admit_exactly_the_limit(self, ledger: SqliteLedger, path: str) -> None:
+        """As two processes do: the lock is the file's, not the object's."""
+        plan = make_plan(requests_per_day=5)
+        other = SqliteLedger(path)
+        both = [ledger, other]
+        jobs = [make_job(plan=plan) for _ in range(60)]
+
+        outcomes = await asyncio.gather(*(hold(both[n % 2], job, plan=plan) for n, job in enumerate(jobs)))
+
+        assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 5
+        await other.close()
+
+    async def test_kill_minus_9_right_after_an_answer_loses_no_count(self, ledger: SqliteLedger, path: str) -> None:
+        """What the caller was told stands, whatever happens to the process in the next microsecond."""
+        script = Path(__file__).with_name("hold_and_tell.py")
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        child = subprocess.Popen([sys.executable, str(script), path], stdout=subprocess.PIPE, env=env, text=True)
+        assert child.stdout
+        told = [child.stdout.readline().strip() for _ in range(25)]
+        child.send_signal(signal.SIGKILL)
+        told += child.stdout.read().split()
+        child.wait()
+
+        counted = (await ledger.counters("usage/alice"))[*DAY, "requests"]
+        assert child.returncode == -signal.SIGKILL
+        assert all([await ledger.job(job_id) for job_id in told])
+        assert len(told) <= counted <= len(told) + 1
+
+    async def test_a_file_that_cannot_be_written_refuses(self, tmp_path: Path) -> None:
+        """No ledger, no spending; and the error is the gate's own."""
+        (tmp_path / "file").write_text("not a folder")
+        ledger = SqliteLedger(str(tmp_path / "file" / "ledger.sqlite3"))
+
+        with pytest.raises(LedgerError):
+            await hold(ledger, make_job())
+        await ledger.close()
+
+    async def test_a_closed_ledger_refuses(self, ledger: SqliteLedger) -> None:
+        """Rather than hang."""
+        await ledger.close()
+        await ledger.close()
+
+        with pytest.raises(LedgerError):
+            await hold(ledger, make_job())
+
+
+class TestSqliteDocuments(DocumentsContract):
+    pass

@@ -1,0 +1,86 @@
+"""Makers of values that tests need: a clock to set, plans, jobs, holds."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from gate import meter
+from gate.job import Job
+from gate.meter import Move
+from gate.plan import Cohort, GateConfig, Plan
+
+NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+
+_ids = itertools.count(1)
+
+
+class FakeClock:
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def advance(self, **by: float) -> None:
+        self._now += timedelta(**by)
+
+
+GENEROUS = Plan(
+    requests_per_minute=600_000,
+    burst=100_000,
+    requests_per_day=1_000_000,
+    requests_per_month=1_000_000,
+    concurrency=1_000_000,
+    gpu_seconds_per_day=1_000_000,
+    microdollars_per_day=10**12,
+    microdollars_per_month=10**12,
+    input_bytes_max=100_000,
+    input_items_max=32,
+    input_characters_max=10_000,
+    models=("*",),
+)
+"""A plan that is in nobody's way, so that a test can tighten the one limit that it is about."""
+
+OPEN_CONFIG = GateConfig(
+    budget_microdollars_per_day=10**12,
+    budget_microdollars_per_month=10**12,
+    budget_shards=1,
+    plans={Cohort.VERIFIED: "free", Cohort.ANONYMOUS: "anonymous"},
+)
+
+
+def make_plan(**changes: Any) -> Plan:
+    return msgspec.structs.replace(GENEROUS, **changes)
+
+
+def make_config(**changes: Any) -> GateConfig:
+    return msgspec.structs.replace(OPEN_CONFIG, **changes)
+
+
+def make_job(*, plan: Plan = GENEROUS, **changes: Any) -> Job:
+    number = next(_ids)
+    fields: dict[str, Any] = {
+        "job_id": f"job-{number}",
+        "caller": "alice",
+        "cohort": Cohort.VERIFIED,
+        "model": "all-minilm-l6-v2",
+        "payload_digest": "d" * 64,
+        "attempt": f"attempt-{number}",
+        "held_microdollars": 1_000,
+        "held_gpu_ms": 30_000,
+        "emission_us": plan.emission_us,
+        "shard": 0,
+        "held_at": NOON,
+        "expires_at": changes.get("held_at", NOON) + timedelta(minutes=5),
+    }
+    return Job(**{**fields, **changes})
+
+
+def make_moves(job: Job, *, plan: Plan = GENEROUS, config: GateConfig = OPEN_CONFIG) -> tuple[Move, ...]:
+    return meter.moves_to_hold(job, plan, config)
