@@ -60,8 +60,9 @@ class Job:
     spent: Spent | None = None
     result: str | None = None
     """The answer's outputs as JSON, kept only for a job that can be asked for again."""
+    failure_code: str | None = None
     failure: str | None = None
-    """The public message of what went wrong."""
+    """The public message of what went wrong, and the code that went with it."""
     finished_at: datetime | None = None
     version: str = ""
     """The ledger's own mark of this state of the job; opaque, and empty before the hold."""
@@ -74,6 +75,7 @@ class Job:
             settled_microdollars=settlement.microdollars,
             spent=settlement.spent,
             result=settlement.result,
+            failure_code=settlement.failure_code,
             failure=settlement.failure,
             finished_at=at,
         )
@@ -88,17 +90,24 @@ class Settlement:
     gpu_ms: int
     spent: Spent | None = None
     result: str | None = None
+    failure_code: str | None = None
     failure: str | None = None
 
     @classmethod
-    def release(cls, failure: str) -> Settlement:
+    def release(cls, failure: str, *, code: str = "unavailable") -> Settlement:
         """The job never ran: everything that was held goes back."""
-        return cls(state=JobState.RELEASED, microdollars=0, gpu_ms=0, failure=failure)
+        return cls(state=JobState.RELEASED, microdollars=0, gpu_ms=0, failure_code=code, failure=failure)
 
     @classmethod
-    def in_full(cls, job: Job, state: JobState, failure: str) -> Settlement:
+    def in_full(cls, job: Job, state: JobState, failure: str, *, code: str = "deadline-exceeded") -> Settlement:
         """Nobody knows what it took, so it pays the worst case that was held for it."""
-        return cls(state=state, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms, failure=failure)
+        return cls(
+            state=state,
+            microdollars=job.held_microdollars,
+            gpu_ms=job.held_gpu_ms,
+            failure_code=code,
+            failure=failure,
+        )
 
 
 def job_id_for(caller: str, idempotency_key: str) -> str:

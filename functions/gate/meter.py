@@ -22,7 +22,8 @@ from gate.plan import GateConfig, Plan
 Key = tuple[str, tuple[str, ...]]
 """A counter's address: the account (a document's path) and the path of a field in it."""
 
-_CONCURRENCY_RETRY = timedelta(seconds=1)
+_IN_FLIGHT = ("in_flight",)
+_SETTLEMENT_RETRY = timedelta(seconds=1)
 
 
 class LimitName(StrEnum):
@@ -106,7 +107,15 @@ def budget_account(shard: int) -> str:
 
 def moves_to_hold(job: Job, plan: Plan, config: GateConfig) -> tuple[Move, ...]:
     """Return what holding a job moves, each with the limit it may run into."""
-    return *_caller_moves(job, plan), *_budget_moves(job, config)
+    add = _Amounts(
+        requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
+    )
+    return *_caller_moves(job.caller, plan, add, job.held_at), *_budget_moves(job, config)
+
+
+def limits_of(caller: str, plan: Plan, *, now: datetime) -> tuple[Move, ...]:
+    """Return a caller's limits as moves of nothing, to ask `remaining` about."""
+    return tuple(_caller_moves(caller, plan, _Amounts(), now))
 
 
 def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
@@ -118,20 +127,21 @@ def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
     """Return what turns a job's hold into what it really took, in the periods in which it was held."""
     microdollars = settlement.microdollars - job.held_microdollars
     usage, budget = usage_account(job.caller), budget_account(job.shard)
-    day, month = _periods(job.held_at)
+    at = _Periods.of(job.held_at)
     moves = [
-        Move(account=usage, counter=("in_flight",), amount=-1),
-        Move(account=usage, counter=(*day, "gpu_ms"), amount=settlement.gpu_ms - job.held_gpu_ms),
-        Move(account=usage, counter=(*day, "microdollars"), amount=microdollars),
-        Move(account=usage, counter=(*month, "microdollars"), amount=microdollars),
-        Move(account=budget, counter=(*day, "microdollars"), amount=microdollars),
-        Move(account=budget, counter=(*month, "microdollars"), amount=microdollars),
+        Move(account=usage, counter=_IN_FLIGHT, amount=-1),
+        Move(account=budget, counter=_IN_FLIGHT, amount=-1),
+        Move(account=usage, counter=(*at.day, "gpu_ms"), amount=settlement.gpu_ms - job.held_gpu_ms),
+        Move(account=usage, counter=(*at.day, "microdollars"), amount=microdollars),
+        Move(account=usage, counter=(*at.month, "microdollars"), amount=microdollars),
+        Move(account=budget, counter=(*at.day, "microdollars"), amount=microdollars),
+        Move(account=budget, counter=(*at.month, "microdollars"), amount=microdollars),
     ]
     if settlement.state is settlement.state.RELEASED:
         # The rate keeps counting it: a flood of requests that fail is a flood all the same.
         moves += [
-            Move(account=usage, counter=(*day, "requests"), amount=-1),
-            Move(account=usage, counter=(*month, "requests"), amount=-1),
+            Move(account=usage, counter=(*at.day, "requests"), amount=-1),
+            Move(account=usage, counter=(*at.month, "requests"), amount=-1),
         ]
     return tuple(moves)
 
@@ -139,7 +149,7 @@ def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
 def decide(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> Denial | None:
     """Say no if any sum is above its ceiling, naming the limit that takes longest to come free."""
     denials = [
-        Denial(limit=move.limit, retry_at=_retry_at(move.limit, sums[move.key], now))
+        Denial(limit=move.limit, retry_at=_retry_at(move, move.limit, sums, now))
         for move in moves
         if move.limit is not None and sums[move.key] > move.limit.ceiling
     ]
@@ -155,73 +165,113 @@ def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) 
     )
 
 
-def _caller_moves(job: Job, plan: Plan) -> list[Move]:
-    account, now = usage_account(job.caller), job.held_at
-    day, month = _periods(now)
-    ends_day, ends_month = _ends(now)
-    now_us = to_microseconds(now)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Amounts:
+    """What one job adds to its caller's counters."""
 
-    def move(counter: tuple[str, ...], amount: int, limit: Limit, at_least: int | None = None) -> Move:
-        return Move(account=account, counter=counter, amount=amount, limit=limit, at_least=at_least)
+    requests: int = 0
+    gpu_ms: int = 0
+    microdollars: int = 0
+    emission_us: int = 0
 
-    rate = Limit(
-        name=LimitName.REQUESTS_PER_MINUTE,
-        value=plan.requests_per_minute,
-        ceiling=now_us + plan.burst * job.emission_us,
-        unit=job.emission_us,
-    )
-    gpu = Limit(
-        name=LimitName.GPU_SECONDS_PER_DAY,
-        value=plan.gpu_seconds_per_day,
-        ceiling=plan.gpu_seconds_per_day * 1000,
-        unit=1000,
-        resets_at=ends_day,
-    )
-    return [
-        move(("rate_tat_us",), job.emission_us, rate, at_least=now_us),
-        move(("in_flight",), 1, _plain(LimitName.CONCURRENCY, plan.concurrency, None)),
-        move((*day, "requests"), 1, _plain(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, ends_day)),
-        move((*day, "gpu_ms"), job.held_gpu_ms, gpu),
-        move(
-            (*day, "microdollars"),
-            job.held_microdollars,
-            _plain(LimitName.MICRODOLLARS_PER_DAY, plan.microdollars_per_day, ends_day),
-        ),
-        move((*month, "requests"), 1, _plain(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, ends_month)),
-        move(
-            (*month, "microdollars"),
-            job.held_microdollars,
-            _plain(LimitName.MICRODOLLARS_PER_MONTH, plan.microdollars_per_month, ends_month),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Periods:
+    """The day and the month of a time: where their counters are, and when they end. All in UTC."""
+
+    day: tuple[str, str]
+    month: tuple[str, str]
+    day_ends: datetime
+    month_ends: datetime
+
+    @classmethod
+    def of(cls, at: datetime) -> _Periods:
+        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        return cls(
+            day=("days", f"{at:%Y-%m-%d}"),
+            month=("months", f"{at:%Y-%m}"),
+            day_ends=midnight + timedelta(days=1),
+            month_ends=(midnight.replace(day=1) + timedelta(days=32)).replace(day=1),
+        )
+
+
+def _caller_moves(caller: str, plan: Plan, add: _Amounts, now: datetime) -> list[Move]:
+    """Return one move for each limit of a plan: what is listed here is all that a plan limits."""
+    at = _Periods.of(now)
+    day = [
+        (("requests",), add.requests, _limit(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, at.day_ends)),
+        (("gpu_ms",), add.gpu_ms, _limit(LimitName.GPU_SECONDS_PER_DAY, plan.gpu_seconds_per_day, at.day_ends, 1000)),
+        (
+            ("microdollars",),
+            add.microdollars,
+            _limit(LimitName.MICRODOLLARS_PER_DAY, plan.microdollars_per_day, at.day_ends),
         ),
     ]
+    month = [
+        (("requests",), add.requests, _limit(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, at.month_ends)),
+        (
+            ("microdollars",),
+            add.microdollars,
+            _limit(LimitName.MICRODOLLARS_PER_MONTH, plan.microdollars_per_month, at.month_ends),
+        ),
+    ]
+    account = usage_account(caller)
+    return [
+        _rate_move(account, plan, add.emission_us, to_microseconds(now)),
+        Move(
+            account=account,
+            counter=_IN_FLIGHT,
+            amount=add.requests,
+            limit=_limit(LimitName.CONCURRENCY, plan.concurrency, None),
+        ),
+        *(Move(account=account, counter=at.day + end, amount=amount, limit=limit) for end, amount, limit in day),
+        *(Move(account=account, counter=at.month + end, amount=amount, limit=limit) for end, amount, limit in month),
+    ]
+
+
+def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
+    limit = Limit(
+        name=LimitName.REQUESTS_PER_MINUTE,
+        value=plan.requests_per_minute,
+        ceiling=now_us + plan.burst * plan.emission_us,
+        unit=plan.emission_us,
+    )
+    return Move(account=account, counter=("rate_tat_us",), amount=emission_us, at_least=now_us, limit=limit)
 
 
 def _budget_moves(job: Job, config: GateConfig) -> list[Move]:
     """Each shard holds an equal part, rounded down, so that all of them together never exceed the budget."""
-    account = budget_account(job.shard)
-    parts = [
-        (LimitName.BUDGET_PER_DAY, config.budget_microdollars_per_day // config.budget_shards),
-        (LimitName.BUDGET_PER_MONTH, config.budget_microdollars_per_month // config.budget_shards),
+    account, at = budget_account(job.shard), _Periods.of(job.held_at)
+    day_part = config.budget_microdollars_per_day // config.budget_shards
+    month_part = config.budget_microdollars_per_month // config.budget_shards
+    spending = [
+        (at.day, _limit(LimitName.BUDGET_PER_DAY, day_part, at.day_ends)),
+        (at.month, _limit(LimitName.BUDGET_PER_MONTH, month_part, at.month_ends)),
     ]
     return [
-        Move(
-            account=account,
-            counter=(*period, "microdollars"),
-            amount=job.held_microdollars,
-            limit=_plain(name, part, end),
-        )
-        for (name, part), period, end in zip(parts, _periods(job.held_at), _ends(job.held_at), strict=True)
+        Move(account=account, counter=_IN_FLIGHT, amount=1),
+        *(
+            Move(account=account, counter=(*period, "microdollars"), amount=job.held_microdollars, limit=limit)
+            for period, limit in spending
+        ),
     ]
 
 
-def _plain(name: LimitName, value: int, resets_at: datetime | None) -> Limit:
-    return Limit(name=name, value=value, ceiling=value, resets_at=resets_at)
+def _limit(name: LimitName, value: int, resets_at: datetime | None, unit: int = 1) -> Limit:
+    return Limit(name=name, value=value, ceiling=value * unit, unit=unit, resets_at=resets_at)
 
 
-def _retry_at(limit: Limit, total: int, now: datetime) -> datetime:
+def _retry_at(move: Move, limit: Limit, sums: Mapping[Key, int], now: datetime) -> datetime:
+    """Return the earliest time at which trying again may help.
+
+    While other jobs of the account are in flight, one of them may settle below its hold at any moment. When there
+    are none, nothing comes free before the period ends, and the denial can be remembered until then.
+    """
     if limit.name is LimitName.REQUESTS_PER_MINUTE:
-        return now + timedelta(microseconds=total - limit.ceiling)
-    return limit.resets_at or now + _CONCURRENCY_RETRY
+        return now + timedelta(microseconds=sums[move.key] - limit.ceiling)
+    if limit.resets_at is None or sums[move.account, _IN_FLIGHT] > 1:
+        return now + _SETTLEMENT_RETRY
+    return limit.resets_at
 
 
 def _remaining(move: Move, total: int, now: datetime) -> Remaining:
@@ -233,16 +283,6 @@ def _remaining(move: Move, total: int, now: datetime) -> Remaining:
     if limit.name is LimitName.REQUESTS_PER_MINUTE:
         resets_at = from_microseconds(max(total, to_microseconds(now)))
     return Remaining(name=limit.name, limit=limit.value, remaining=left, resets_at=resets_at)
-
-
-def _periods(at: datetime) -> tuple[tuple[str, str], tuple[str, str]]:
-    return ("days", f"{at:%Y-%m-%d}"), ("months", f"{at:%Y-%m}")
-
-
-def _ends(at: datetime) -> tuple[datetime, datetime]:
-    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    next_month = (midnight.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return midnight + timedelta(days=1), next_month
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

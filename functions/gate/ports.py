@@ -141,7 +141,7 @@ class Documents(Protocol):
         """Create a document, or replace the whole of it."""
         ...
 
-    async def list(self, collection: str) -> dict[str, dict[str, Any]]:
+    async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         """Return all documents of a collection by name."""
         ...
 

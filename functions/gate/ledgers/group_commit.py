@@ -117,7 +117,7 @@ def _outcome(connection: sqlite3.Connection, work: _Work) -> tuple[Any, Exceptio
         result = work(connection)
     except sqlite3.OperationalError:
         raise  # The file itself is in trouble: the whole group fails.
-    except Exception as exc:  # noqa: BLE001 - handed to the caller who is waiting for it
+    except Exception as exc:
         connection.execute("ROLLBACK TO work")
         connection.execute("RELEASE work")
         return None, exc

@@ -94,14 +94,14 @@ class SqliteLedger:
         """See `Documents.write`."""
         query = "INSERT INTO documents VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"
         values = (path, msgspec.json.encode(dict(document)).decode())
-        await self._file.run(lambda connection: connection.execute(query, values) and None)
+        await self._file.run(lambda connection: connection.execute(query, values).rowcount)
 
-    async def list(self, collection: str) -> dict[str, dict[str, Any]]:
-        """See `Documents.list`."""
+    async def collection(self, name: str) -> dict[str, dict[str, Any]]:
+        """See `Documents.collection`."""
         query = "SELECT path, document FROM documents WHERE substr(path, 1, length(:under)) = :under ORDER BY path"
-        values = {"under": f"{collection}/"}
+        values = {"under": f"{name}/"}
         rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
-        return {path.removeprefix(f"{collection}/"): msgspec.json.decode(document) for path, document in rows}
+        return {path.removeprefix(f"{name}/"): msgspec.json.decode(document) for path, document in rows}
 
     async def close(self) -> None:
         """See `Ledger.close`."""

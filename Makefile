@@ -1,0 +1,68 @@
+# Twohop on one machine. `make` lists what there is.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+NPM_DIR := tests/js
+REQUIREMENTS := pyproject.toml $(wildcard functions/requirements*.txt gpu_worker/requirements*.txt twohop/requirements.txt)
+
+# On Linux the default torch wheel brings gigabytes of CUDA libraries. For the CPU build name the index that
+# pytorch.org shows for "Linux, Pip, CPU":  make demo TORCH_INDEX=https://…
+TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check format emulate clean
+
+help:  ## List these commands
+	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## See a signed-in caller get an answer from a real transformer, and be counted
+	@$(BIN)/twohop demo
+
+dev: $(VENV)/.installed  ## Start both hops on this machine and leave them running (PORT=8787)
+	@$(BIN)/twohop dev
+
+test: check $(NPM_DIR)/.installed  ## Run every check and test that this machine can run
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/python tests/sizes.py
+
+format: $(VENV)/.installed-test  ## Format the code
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase emulator suite with both hops in it
+	@$(BIN)/python infra/emulate.py
+
+clean:  ## Remove what these commands installed and made
+	rm -rf $(VENV) $(NPM_DIR)/node_modules functions/venv .twohop *.egg-info
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Twohop needs Python 3.11 or later; name one with: make demo PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: gpu_worker/requirements.txt | $(VENV)/bin/python
+	@echo '── Installing $(TORCH), the largest part'
+	$(PIP) install $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@touch $@
+
+$(VENV)/.installed: $(REQUIREMENTS) $(VENV)/.torch
+	@echo '── Installing both hops'
+	$(PIP) install --editable '.[worker]'
+	@touch $@
+
+$(VENV)/.installed-test: tests/requirements.txt $(VENV)/.installed
+	@echo '── Installing what the tests need'
+	$(PIP) install --editable '.[test]'
+	@touch $@
+
+# Without npm the tests that need the Firebase JS SDK say so themselves, loudly.
+$(NPM_DIR)/.installed: $(NPM_DIR)/package-lock.json
+	@if command -v npm >/dev/null; then echo '── Installing the Firebase JS SDK and the emulator suite' && \
+	  npm ci --prefix $(NPM_DIR) --no-audit --no-fund && touch $@; fi

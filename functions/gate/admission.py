@@ -1,0 +1,122 @@
+"""Law 2: a job runs only after its worst case is held, in one commit, idempotent by job id.
+
+recall a denial ──yes──► refuse, nothing written
+      │ no
+hold on a shard of the budget ──denied by the shard──► next shard
+      ├── denied by the caller's own limit ──► remember, refuse
+      ├── repeated ──► the job that there is
+      └── admitted
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from gate import meter
+from gate.denials import DenialMemory
+from gate.errors import QuotaExceededError
+from gate.job import Job
+from gate.meter import Denial, LimitName
+from gate.policy import Policy
+from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
+
+_SHARD_TRIES_MAX = 8
+
+_LIMITS_IN_WORDS = {
+    LimitName.REQUESTS_PER_MINUTE: "Rate limit: {} requests a minute.",
+    LimitName.REQUESTS_PER_DAY: "Daily limit: {} requests.",
+    LimitName.REQUESTS_PER_MONTH: "Monthly limit: {} requests.",
+    LimitName.CONCURRENCY: "Limit: {} requests at the same time.",
+    LimitName.GPU_SECONDS_PER_DAY: "Daily limit: {} GPU seconds.",
+    LimitName.MICRODOLLARS_PER_DAY: "Daily limit: {} micro-dollars.",
+    LimitName.MICRODOLLARS_PER_MONTH: "Monthly limit: {} micro-dollars.",
+    LimitName.BUDGET_PER_DAY: "This service has used up its budget for today.",
+    LimitName.BUDGET_PER_MONTH: "This service has used up its budget for this month.",
+}
+
+
+class Admission:
+    """Holds jobs in the ledger, or says why not and until when."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._denials = DenialMemory()
+
+    async def hold(self, job: Job, policy: Policy) -> Admitted | Repeated:
+        """Hold a job, or return the one that has its id.
+
+        Raises:
+            QuotaExceededError: a limit of the caller or the owner's budget is reached.
+            LedgerError: the hold is not known to stand.
+        """
+        account = meter.usage_account(job.caller)
+        denial = self._denials.recall(account, policy.plan, now=self._clock.now())
+        if denial is None:
+            outcome = await self._hold_on_some_shard(job, policy)
+            if not isinstance(outcome, Denied):
+                return outcome
+            denial = outcome.denial
+            if not denial.limit.name.is_budget:
+                self._denials.remember(account, denial, policy.plan)
+        raise _refusal(denial, now=self._clock.now())
+
+    def settled(self, job: Job) -> None:
+        """Note that a job of this instance ended, so that what it freed is not refused from memory."""
+        self._denials.forget(meter.usage_account(job.caller))
+        self._denials.forget(meter.budget_account(job.shard))
+
+    async def _hold_on_some_shard(self, job: Job, policy: Policy) -> Admitted | Denied | Repeated:
+        """Try shards of the budget in an order of the job's own, skipping those known to be used up."""
+        outcome: Admitted | Denied | Repeated | None = None
+        tries = 0
+        for shard in _shards(job, policy.config.budget_shards):
+            account = meter.budget_account(shard)
+            remembered = self._denials.recall(account, policy.config, now=self._clock.now())
+            if remembered or tries == _SHARD_TRIES_MAX:
+                outcome = outcome or (Denied(denial=remembered) if remembered else None)
+                continue
+            tries += 1
+            candidate = replace(job, shard=shard)
+            moves = meter.moves_to_hold(candidate, policy.plan, policy.config)
+            outcome = await self._ledger.hold(candidate, moves)
+            if not isinstance(outcome, Denied) or not outcome.denial.limit.name.is_budget:
+                return outcome
+            self._denials.remember(account, outcome.denial, policy.config)
+        assert outcome is not None  # a budget has at least one shard
+        return outcome
+
+
+def _shards(job: Job, count: int) -> Iterator[int]:
+    """Yield every shard once, beginning with one that the job's id chooses: a repeated id begins where it did."""
+    first = zlib.crc32(job.job_id.encode())
+    return ((first + step) % count for step in range(count))
+
+
+def _refusal(denial: Denial, *, now: datetime) -> QuotaExceededError:
+    """Say no in words and in facts. The budget's size is the owner's business."""
+    limit = denial.limit
+    wait_seconds = max(0.001, math.ceil((denial.retry_at - now).total_seconds() * 1000) / 1000)
+    details: dict[str, object] = {
+        "limit": limit.name.value,
+        "limit_value": None if limit.name.is_budget else limit.value,
+        "retry_after_seconds": wait_seconds,
+        "resets_at": limit.resets_at.isoformat() if limit.resets_at else None,
+    }
+    sentence = _LIMITS_IN_WORDS[limit.name].format(limit.value)
+    return QuotaExceededError(
+        f"denied by {limit.name.value}",
+        public_message=f"{sentence} Try again in {_in_words(wait_seconds)}.",
+        details=details,
+    )
+
+
+def _in_words(seconds: float) -> str:
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)} {unit}"
+    return f"{math.ceil(seconds)} s"

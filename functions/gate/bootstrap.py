@@ -1,0 +1,186 @@
+"""The composition root: settings become adapters, adapters become the gate, the gate gets its doors.
+
+This is the one place that knows every adapter. Each is imported when it is chosen, so that a cold start pays only
+for what it uses, and made inside the running event loop, never at import: the server forks after importing.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any, Protocol, assert_never
+
+import msgspec
+from starlette.types import ASGIApp
+
+from gate.endpoints.answers import answer_json, quota_json
+from gate.endpoints.callable import CallableDoor
+from gate.endpoints.cors import Origins
+from gate.guard.sweeper import Sweeper
+from gate.log import EventLog
+from gate.money import Tariff, gate_price, gpu_price, own_price
+from gate.policy import Policies
+from gate.ports import CallerVerifier, Clock, Credentials, Documents, Ledger, Provider
+from gate.request import InferRequest
+from gate.service import Gate, ServedModel
+from gate.settings import AppCheckMode, LedgerKind, ProviderKind, Settings, SignInKind
+
+
+class Store(Ledger, Documents, Protocol):
+    """A ledger with the owner's documents beside it."""
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop1:
+    """Everything that `main.py` opens a door to."""
+
+    settings: Settings
+    store: Store
+    provider: Provider
+    sweeper: Sweeper
+    infer: ASGIApp
+    quota: ASGIApp
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
+        await self.provider.close()
+        await self.store.close()
+
+
+class NoPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The payload of a callable that takes none."""
+
+
+@cache
+def hop1() -> Hop1:
+    """Return this process's hop 1, made from the environment at the first call.
+
+    Raises:
+        SettingsError: the environment does not describe one; the reason says what to write where.
+    """
+    return make_hop1(Settings.from_env(os.environ))
+
+
+def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog | None = None) -> Hop1:
+    """Put hop 1 together.
+
+    Raises:
+        SettingsError: a setting names a price, an address or a mode that cannot be.
+    """
+    clock, log = clock or SystemClock(), log or EventLog()
+    origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
+    store, provider = (
+        open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path),
+        _provider(settings, clock),
+    )
+    policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
+    gate = Gate(
+        verifier=_verifier(settings, clock),
+        policies=policies,
+        ledger=store,
+        provider=provider,
+        model=served_model(settings, on=clock.now().date()),
+        clock=clock,
+        log=log,
+    )
+
+    async def infer(credentials: Credentials, request: InferRequest) -> dict[str, Any]:
+        return answer_json(await gate.infer(credentials, request))
+
+    async def quota(credentials: Credentials, _: NoPayload | None) -> dict[str, Any]:
+        return {"quota": quota_json(await gate.quota(credentials))}
+
+    return Hop1(
+        settings=settings,
+        store=store,
+        provider=provider,
+        sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
+        infer=CallableDoor(infer, InferRequest, origins=origins, log=log),
+        quota=CallableDoor(quota, NoPayload | None, origins=origins, log=log),
+    )
+
+
+def open_store(kind: LedgerKind, *, project: str, sqlite_path: str) -> Store:
+    """Return the ledger that is configured, without connecting yet."""
+    match kind:
+        case LedgerKind.FIRESTORE:
+            from gate.ledgers.firestore import FirestoreLedger
+
+            return FirestoreLedger(project=project)
+        case LedgerKind.SQLITE:
+            from gate.ledgers.sqlite import SqliteLedger
+
+            return SqliteLedger(sqlite_path)
+        case _:
+            assert_never(kind)
+
+
+def served_model(settings: Settings, *, on: date) -> ServedModel:
+    """Return the model with its prices.
+
+    Raises:
+        SettingsError: the hardware has no price; a model that cannot be priced is not served.
+    """
+    if settings.hardware == "own":
+        gpu = own_price(nanodollars_per_second=settings.price_nanodollars_per_second, on=on)
+    else:
+        gpu = gpu_price(settings.hardware, on=on)
+    tariff = Tariff(
+        gpu=gpu,
+        gate=gate_price(on=on),
+        start_ms_max=settings.start_seconds_max * 1000,
+        idle_ms=settings.idle_seconds * 1000,
+    )
+    return ServedModel(
+        name=settings.model_name,
+        tariff=tariff,
+        execution_ms_max=settings.execution_seconds_max * 1000,
+        wait_ms_max=settings.wait_seconds_max * 1000,
+    )
+
+
+def _provider(settings: Settings, clock: Clock) -> Provider:
+    secret = settings.worker_secret.reveal().encode()
+    match settings.provider:
+        case ProviderKind.RUNPOD:
+            from gate.providers.runpod import RunPodProvider
+
+            return RunPodProvider(
+                endpoint_id=settings.runpod_endpoint_id,
+                api_key=settings.runpod_api_key.reveal(),
+                worker_secret=secret,
+                clock=clock,
+            )
+        case ProviderKind.CONTAINER:
+            from gate.providers.container import ContainerProvider
+
+            return ContainerProvider(
+                url=settings.container_url, worker_secret=secret, clock=clock, auth=settings.container_auth
+            )
+        case ProviderKind.LOCAL:
+            from gate.providers.local import LocalProvider
+
+            return LocalProvider(url=settings.local_url, worker_secret=secret, clock=clock)
+        case _:
+            assert_never(settings.provider)
+
+
+def _verifier(settings: Settings, clock: Clock) -> CallerVerifier:
+    verifier = _sign_in(settings, clock)
+    if settings.app_check is AppCheckMode.OFF:
+        return verifier
+    raise NotImplementedError
+
+
+def _sign_in(settings: Settings, clock: Clock) -> CallerVerifier:
+    raise NotImplementedError

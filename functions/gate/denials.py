@@ -1,0 +1,39 @@
+"""Remembers who was refused and until when, so that a flood of refused calls writes nothing.
+
+The memory is this instance's own and only ever says no; it forgets on its own, at the latest when the limit resets.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+
+from gate.meter import Denial
+
+_REMEMBERED_MAX = 10_000
+
+
+class DenialMemory:
+    """Denials by account, each valid while its rules are what they were."""
+
+    def __init__(self) -> None:
+        self._denials: OrderedDict[str, tuple[Denial, object]] = OrderedDict()
+
+    def recall(self, account: str, rules: object, *, now: datetime) -> Denial | None:
+        """Return the denial that still stands. One made under other rules, or whose time has come, does not."""
+        denial, made_under = self._denials.get(account, (None, None))
+        if denial is None or (now < denial.retry_at and made_under == rules):
+            return denial
+        self.forget(account)
+        return None
+
+    def remember(self, account: str, denial: Denial, rules: object) -> None:
+        """Keep a denial. The oldest gives way when there are too many: it costs a commit to be refused again."""
+        self._denials[account] = (denial, rules)
+        self._denials.move_to_end(account)
+        if len(self._denials) > _REMEMBERED_MAX:
+            self._denials.popitem(last=False)
+
+    def forget(self, account: str) -> None:
+        """Drop what is remembered; something of this account came free."""
+        self._denials.pop(account, None)

@@ -1,0 +1,66 @@
+"""Law 3: the GPU call, outside any transaction, from handing a job over to knowing how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gate.errors import ProviderError, ProviderTimeoutError
+from gate.log import EventLog
+from gate.ports import Clock, Order, Provider, ProviderJob, ProviderState
+
+_POLL_SECONDS_FIRST = 0.25
+_POLL_SECONDS_MAX = 2.0
+_POLL_GROWTH = 1.5
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Dispatcher:
+    """Runs one order at the provider and waits for its end, up to the order's expiry."""
+
+    def __init__(self, *, provider: Provider, clock: Clock, log: EventLog, sleep: Sleep = asyncio.sleep) -> None:
+        self._provider = provider
+        self._clock = clock
+        self._log = log
+        self._sleep = sleep
+
+    async def run(self, order: Order) -> ProviderJob:
+        """Return the job in a final state.
+
+        Raises:
+            ProviderError: it did not get there; `billed` says whether it may have cost something.
+        """
+        wait_seconds = min(self._left_seconds(order), self._provider.capabilities.wait_seconds_max)
+        job = await self._provider.submit(order, wait_seconds=wait_seconds)
+        pause = _POLL_SECONDS_FIRST
+        while not job.state.final:
+            left = self._left_seconds(order)
+            if left <= 0:
+                return await self._give_up(order, job)
+            await self._sleep(min(pause, left))
+            pause = min(pause * _POLL_GROWTH, _POLL_SECONDS_MAX)
+            job = await self._ask(order, job)
+        return job
+
+    def _left_seconds(self, order: Order) -> float:
+        return (order.expires_at - self._clock.now()).total_seconds()
+
+    async def _ask(self, order: Order, job: ProviderJob) -> ProviderJob:
+        """Ask how a job stands. Not being able to ask changes nothing about the job, so it is asked for again."""
+        try:
+            return await self._provider.status(job.provider_job_id)
+        except ProviderError as exc:
+            self._log.warning("provider.status_failed", job_id=order.job_id, reason=str(exc))
+            return job
+
+    async def _give_up(self, order: Order, job: ProviderJob) -> ProviderJob:
+        """Stop a job that nobody waits for any more, and believe only what the provider says of it afterwards."""
+        try:
+            await self._provider.cancel(job.provider_job_id)
+        except ProviderError as exc:
+            self._log.warning("provider.cancel_failed", job_id=order.job_id, reason=str(exc))
+        last = await self._ask(order, job)
+        if last.state in (ProviderState.COMPLETED, ProviderState.FAILED):
+            return last
+        raise ProviderTimeoutError(f"not finished by its expiry; last seen {last.state.value}")

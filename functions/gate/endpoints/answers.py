@@ -1,0 +1,44 @@
+"""What goes back to a client, as JSON: answers, quotas and errors, each in one shape on every door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gate.errors import GateError
+from gate.meter import Remaining
+from gate.service import Answer
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Return the result of `infer`."""
+    job = answer.job
+    gpu_ms = job.held_gpu_ms if job.spent is None else job.spent.execution_ms + job.spent.start_ms
+    return {
+        "job_id": job.job_id,
+        "outputs": answer.outputs,
+        "usage": {
+            "held_microdollars": job.held_microdollars,
+            "settled_microdollars": job.settled_microdollars,
+            "gpu_seconds": gpu_ms / 1000,
+        },
+        "quota": quota_json(answer.quota),
+        "repeated": answer.repeated,
+    }
+
+
+def quota_json(quota: tuple[Remaining, ...]) -> dict[str, Any]:
+    """Return what is left of each limit, by the limit's name."""
+    return {
+        row.name.value: {
+            "limit": row.limit,
+            "remaining": row.remaining,
+            "resets_at": row.resets_at.isoformat() if row.resets_at else None,
+        }
+        for row in quota
+    }
+
+
+def error_json(error: GateError) -> dict[str, Any]:
+    """Return an error by the Firebase callable protocol: a canonical status, a message, and details."""
+    status = error.code.upper().replace("-", "_")
+    return {"error": {"status": status, "message": error.public_message, "details": error.details or None}}

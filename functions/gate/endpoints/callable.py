@@ -1,0 +1,116 @@
+"""A door that speaks the Firebase callable protocol, so that the unmodified Firebase SDKs are its clients.
+
+Request: `POST`, JSON, `{"data": …}`. Answer: `{"result": …}`, or a status and `{"error": {status, message, details}}`.
+A client that asks for `text/event-stream` gets the same as one event with status 200, refusals too: the JS SDK's
+`.stream()` looks at nothing else, and would wait for ever.
+"""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gate.endpoints.answers import error_json
+from gate.endpoints.cors import Origins
+from gate.errors import GateError, InvalidRequestError
+from gate.log import EventLog
+from gate.ports import Credentials
+
+BODY_BYTES_MAX = 10_000_000
+"""No plan can allow more: it is what the smallest provider queue takes."""
+
+_Payload = TypeVar("_Payload")
+_Handler = Callable[[Credentials, _Payload], Awaitable[dict[str, Any]]]
+
+
+class _Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fields=True):
+    data: _Payload
+
+
+class CallableDoor(Generic[_Payload]):
+    """An ASGI app around one handler: reads, refuses what is malformed, answers, and never lets a traceback out."""
+
+    def __init__(
+        self, handler: _Handler[_Payload], payload: type[_Payload], *, origins: Origins, log: EventLog
+    ) -> None:
+        self._handler = handler
+        self._decoder = msgspec.json.Decoder(_Envelope[payload])  # type: ignore[valid-type]  # a run-time type
+        self._origins = origins
+        self._log = log
+        self._app: ASGIApp = origins.around(self._serve)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response = await self._response(request)
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request) -> Response:
+        request_id = secrets.token_hex(8)
+        try:
+            self._origins.check(request)
+            payload = self._decode(await _body(request))
+            result = await self._handler(_credentials(request), payload)
+        except GateError as exc:
+            self._log.info(
+                "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
+            )
+            return _respond(request, error_json(exc), exc, request_id)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            self._log.error("request.failed", request_id=request_id, traceback=traceback.format_exc())
+            error = GateError(public_message="INTERNAL")
+            return _respond(request, error_json(error), error, request_id)
+        return _respond(request, {"result": result}, None, request_id)
+
+    def _decode(self, body: bytes) -> _Payload:
+        try:
+            envelope: _Envelope[_Payload] = self._decoder.decode(body)
+        except msgspec.ValidationError as exc:
+            raise InvalidRequestError(f"The request is malformed: {exc}") from exc
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+            raise InvalidRequestError(f"The request is not valid JSON: {exc}") from exc
+        return envelope.data
+
+
+async def _body(request: Request) -> bytes:
+    """Read a JSON body, and stop reading as soon as it is too large."""
+    if request.method != "POST":
+        raise InvalidRequestError(f"{request.method} is not allowed here; callables are called by POST")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise InvalidRequestError("The request's content-type must be application/json")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _credentials(request: Request) -> Credentials:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    return Credentials(bearer=bearer or None, app_check=request.headers.get("x-firebase-appcheck") or None)
+
+
+def _respond(request: Request, answer: dict[str, Any], error: GateError | None, request_id: str) -> Response:
+    body = msgspec.json.encode(answer)
+    headers = {"x-request-id": request_id, "cache-control": "no-store"}
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return Response(b"data: " + body + b"\n\n", headers=headers, media_type="text/event-stream")
+    if error and "retry_after_seconds" in error.details:
+        headers["retry-after"] = str(max(1, round(error.details["retry_after_seconds"])))
+    status = error.http_status if error else 200
+    return Response(body, status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,63 @@
+"""Which web pages and browser plugins may call: an allow-list of origins, asked before anything else happens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.types import ASGIApp
+
+from gate.errors import ForbiddenError, SettingsError
+
+_ORIGIN = re.compile(r"^(https?://[^/\s*]+|[a-z]+-extension://[^/\s*]+)$")
+_LOOPBACK = r"^http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$"
+_HEADERS = (
+    "authorization",
+    "content-type",
+    "firebase-instance-id-token",
+    "x-firebase-appcheck",
+    "x-firebase-client",
+)
+_PREFLIGHT_SECONDS = 3600
+
+
+class Origins:
+    """The origins that may call from a browser. Callers that are no browser send none, and are not concerned."""
+
+    def __init__(self, allowed: Iterable[str], *, allow_loopback: bool) -> None:
+        self._allowed = tuple(allowed)
+        self._loopback = re.compile(_LOOPBACK) if allow_loopback else None
+        for origin in self._allowed:
+            if not _ORIGIN.match(origin):
+                raise SettingsError(
+                    f"ALLOWED_ORIGINS holds {origin!r}, which is no origin; write https://app.example.com or "
+                    "chrome-extension://ID, several with commas between them"
+                )
+
+    def check(self, request: Request) -> None:
+        """Refuse a browser's request from elsewhere.
+
+        Raises:
+            ForbiddenError: the origin is not on the list.
+        """
+        origin = request.headers.get("origin")
+        if origin is None or origin in self._allowed or (self._loopback and self._loopback.match(origin)):
+            return
+        raise ForbiddenError(
+            f"origin {origin!r} is not in ALLOWED_ORIGINS",
+            public_message="This web page or plugin may not call the service: its origin is not on the list.",
+        )
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return the app with preflight requests answered and the browser's headers set."""
+        return CORSMiddleware(
+            app,
+            allow_origins=self._allowed,
+            allow_origin_regex=self._loopback.pattern if self._loopback else None,
+            allow_methods=("POST",),
+            allow_headers=_HEADERS,
+            expose_headers=("retry-after",),
+            max_age=_PREFLIGHT_SECONDS,
+        )

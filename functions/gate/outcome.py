@@ -1,0 +1,80 @@
+"""How a job's end at its provider becomes money in the ledger, and an error for its caller if it failed. Pure.
+
+When in doubt the caller pays the hold, because the owner may have to: only what is known not to have run is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from gate.errors import (
+    ConflictError,
+    GateError,
+    InvalidRequestError,
+    JobFailedError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from gate.job import RESULT_BYTES_MAX, Job, JobState, Settlement
+from gate.money import Spent, Tariff
+from gate.ports import ProviderJob, ProviderState
+
+
+def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int) -> Settlement:
+    """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
+    settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
+    if ended.usage is not None:
+        spent = Spent(execution_ms=ended.usage.execution_ms, start_ms=ended.usage.start_ms, wait_ms=wait_ms)
+        settlement = replace(
+            settlement,
+            microdollars=tariff.microdollars(spent),
+            gpu_ms=spent.execution_ms + min(spent.start_ms, tariff.start_ms_max),
+            spent=spent,
+        )
+    failure = failure_of(ended)
+    if failure is None:
+        return settlement
+    return replace(settlement, failure_code=failure.code, failure=failure.public_message)
+
+
+def settlement_after(error: ProviderError, job: Job) -> Settlement:
+    """Return what a job pays whose provider gave an error instead of an end."""
+    if error.billed:
+        return Settlement.in_full(job, JobState.SETTLED, error.public_message, code=error.code)
+    return Settlement.release(error.public_message, code=error.code)
+
+
+def failure_of(ended: ProviderJob) -> GateError | None:
+    """Return the error that tells a caller how their job failed; None if it did not."""
+    match ended.state:
+        case ProviderState.COMPLETED:
+            return None
+        case ProviderState.EXPIRED | ProviderState.CANCELLED:
+            return ProviderTimeoutError(f"the provider says {ended.state.value}")
+        case _ if ended.failure_code == InvalidRequestError.code:
+            return InvalidRequestError(ended.failure_message or InvalidRequestError.default_message)
+        case _ if ended.failure_code == ProviderUnavailableError.code:
+            return ProviderUnavailableError("the worker could not take the job")
+        case _:
+            return JobFailedError("the worker failed", public_message=ended.failure_message)
+
+
+def failure_again(job: Job) -> GateError:
+    """Return the error that a repeated request gets for a job that ended without an answer."""
+    if job.failure_code == InvalidRequestError.code and job.failure:
+        return InvalidRequestError(job.failure)
+    if job.state is JobState.SETTLED and job.failure is None:
+        return ConflictError(
+            f"the result of {job.job_id} was not kept",
+            public_message="This request was answered before, and its answer was too large to keep. Use a new key.",
+        )
+    return JobFailedError(f"job {job.job_id} ended as {job.state.value}", public_message=job.failure)
+
+
+def kept_result(ended: ProviderJob) -> str | None:
+    """Return the outputs as the JSON to keep with the job; None if they are too large for a document."""
+    result = msgspec.json.encode(ended.outputs)
+    return result.decode() if len(result) <= RESULT_BYTES_MAX else None

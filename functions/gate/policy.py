@@ -1,0 +1,162 @@
+"""Reads what the owner decided, and keeps it for a few seconds so that admission needs no read.
+
+An edit takes effect on every instance within `fresh_seconds`. A malformed edit never does: the last good value stays
+in force, also for an instance that starts after the edit, and the operator is told once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import msgspec
+
+from gate.errors import ForbiddenError, PolicyError
+from gate.plan import GateConfig, Plan, UserPolicy, parse, with_overrides
+from gate.ports import Caller, Clock, Documents, Notifier
+
+_Document = TypeVar("_Document", bound=msgspec.Struct)
+
+CONFIG_PATH = "gate/config"
+_CACHED_MAX = 10_000
+_NOBODY_SPECIAL = UserPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What holds for one caller right now."""
+
+    plan: Plan
+    plan_name: str
+    config: GateConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cached:
+    value: Any
+    read_at: datetime
+
+
+class Policies:
+    """The owner's documents, parsed, cached, and never worse than the last good ones."""
+
+    def __init__(self, *, documents: Documents, notifier: Notifier, clock: Clock, fresh_seconds: float) -> None:
+        self._documents = documents
+        self._notifier = notifier
+        self._clock = clock
+        self._fresh = timedelta(seconds=fresh_seconds)
+        self._cache: OrderedDict[str, _Cached] = OrderedDict()
+        self._reads: dict[str, asyncio.Task[Any]] = {}
+        self._told: dict[str, str] = {}
+
+    async def for_caller(self, caller: Caller) -> Policy:
+        """Return the plan and the configuration that hold for a caller.
+
+        Raises:
+            ForbiddenError: the owner disabled this account, or gives this kind of caller no plan.
+            PolicyError: what is needed is missing or malformed, and no good value is known.
+            LedgerError: the documents cannot be read.
+        """
+        config, user = await asyncio.gather(self._config(), self._user(caller.uid))
+        if user.disabled:
+            raise ForbiddenError(f"user {caller.uid} is disabled", public_message="This account is disabled.")
+        name = user.plan or config.plans.get(caller.cohort)
+        if name is None:
+            raise ForbiddenError(
+                f"gate/config names no plan for the cohort {caller.cohort.value!r}",
+                public_message="This kind of account may not use the service.",
+            )
+        return Policy(plan=await self._plan(name, user, caller.uid), plan_name=name, config=config)
+
+    async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
+        plan = await self._document(f"plans/{name}", Plan)
+        if plan is None:
+            raise PolicyError(f"plans/{name} does not exist; make it with `twohop plan set {name} …`")
+        try:
+            return with_overrides(plan, user.overrides, f"users/{uid}.overrides")
+        except PolicyError as exc:
+            self._tell(f"users/{uid}", str(exc))
+            raise
+
+    async def _config(self) -> GateConfig:
+        config = await self._document(CONFIG_PATH, GateConfig)
+        if config is None:
+            raise PolicyError(f"{CONFIG_PATH} does not exist; `twohop init` makes it")
+        return config
+
+    async def _user(self, uid: str) -> UserPolicy:
+        return await self._document(f"users/{uid}", UserPolicy) or _NOBODY_SPECIAL
+
+    async def _document(self, path: str, kind: type[_Document]) -> _Document | None:
+        """Return a document from the cache, or read it; many who ask at once share one read."""
+        cached = self._cache.get(path)
+        if cached and self._clock.now() - cached.read_at < self._fresh:
+            self._cache.move_to_end(path)
+            return cached.value  # type: ignore[no-any-return]  # what is cached under a path is of the path's kind
+        read = self._reads.get(path)
+        if read is None:
+            read = self._reads[path] = asyncio.ensure_future(self._read(path, kind))
+            read.add_done_callback(lambda _: self._reads.pop(path, None))
+        value: _Document | None = await asyncio.shield(read)
+        return value
+
+    async def _read(self, path: str, kind: type[_Document]) -> _Document | None:
+        asked_at = self._clock.now()
+        document = await self._documents.read(path)
+        value = None if document is None else await self._parsed(path, kind, document)
+        self._cache[path] = _Cached(value=value, read_at=asked_at)
+        self._cache.move_to_end(path)
+        while len(self._cache) > _CACHED_MAX:
+            self._cache.popitem(last=False)
+        return value
+
+    async def _parsed(self, path: str, kind: type[_Document], document: dict[str, Any]) -> _Document:
+        try:
+            value = parse(kind, document, path)
+        except PolicyError as exc:
+            self._tell(path, str(exc))
+            return await self._last_good(path, kind, exc)
+        self._told.pop(path, None)
+        return value
+
+    async def _last_good(self, path: str, kind: type[_Document], error: PolicyError) -> _Document:
+        cached = self._cache.get(path)
+        if cached and cached.value is not None:
+            return cached.value  # type: ignore[no-any-return]  # as above
+        kept = await self._documents.read(_kept_path(path))
+        if kept is None:
+            raise error
+        return parse(kind, kept, _kept_path(path))
+
+    async def keep_good(self) -> None:
+        """Keep a copy of each plan and of the configuration that is good, for instances that start after a bad edit.
+
+        The sweeper calls this; it writes only what changed.
+        """
+        for name, document in (await self._documents.collection("plans")).items():
+            await self._keep(f"plans/{name}", Plan, document)
+        config = await self._documents.read(CONFIG_PATH)
+        if config is not None:
+            await self._keep(CONFIG_PATH, GateConfig, config)
+
+    async def _keep(self, path: str, kind: type[msgspec.Struct], document: dict[str, Any]) -> None:
+        try:
+            parse(kind, document, path)
+        except PolicyError as exc:
+            self._tell(path, str(exc))
+            return
+        if await self._documents.read(_kept_path(path)) != document:
+            await self._documents.write(_kept_path(path), document)
+
+    def _tell(self, path: str, reason: str) -> None:
+        """Tell the operator of a malformed document, once for each way in which it is malformed."""
+        if self._told.get(path) != reason:
+            self._told[path] = reason
+            self._notifier.notify("policy.malformed", document=path, reason=reason)
+
+
+def _kept_path(path: str) -> str:
+    return f"last_good/{path.replace('/', '.')}"

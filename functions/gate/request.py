@@ -1,0 +1,79 @@
+"""What a caller asks of a model, and the limits on its size that are checked before anything is spent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from gate.errors import InvalidRequestError
+from gate.plan import Plan
+from gate.wire import WorkBody
+
+Inputs = str | list[str] | dict[str, Any]
+
+
+class InferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The payload of `infer`."""
+
+    inputs: Inputs
+    """A text, a list of texts, or an object, as the model's task takes it."""
+    parameters: dict[str, Any] = {}
+    model: str | None = None
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    """The same key with the same payload is the same job, whenever it comes."""
+
+    def body(self, model: str) -> bytes:
+        """Return what the worker is sent.
+
+        Raises:
+            InvalidRequestError: the text is no Unicode text.
+        """
+        try:
+            return WorkBody(model=model, inputs=self.inputs, parameters=self.parameters).encode()
+        except UnicodeEncodeError as exc:
+            raise InvalidRequestError("inputs hold a lone surrogate, which is no Unicode character") from exc
+
+
+def payload_digest(body: bytes) -> str:
+    """Return what tells one payload from another under the same idempotency key."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def check_size(request: InferRequest, body: bytes, plan: Plan) -> None:
+    """Refuse inputs that are over the plan's limits, or empty.
+
+    Raises:
+        InvalidRequestError: names the limit, what was sent, and what is allowed.
+    """
+    items = 1 if isinstance(request.inputs, str) else len(request.inputs)
+    if items == 0:
+        raise InvalidRequestError("inputs is empty: send a text, or a list with at least one")
+    _check("input_items_max", items, plan.input_items_max, "items")
+    _check("input_bytes_max", len(body), plan.input_bytes_max, "bytes")
+    characters = sum(len(text) for text in _texts(request.inputs))
+    _check("input_characters_max", characters, plan.input_characters_max, "characters")
+
+
+def _check(limit: str, sent: int, allowed: int, unit: str) -> None:
+    if sent > allowed:
+        raise InvalidRequestError(
+            f"inputs are too large: {sent} {unit}, and your plan allows {allowed}",
+            details={"limit": limit, "limit_value": allowed, "sent": sent},
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, keys included. The decoder bounds how deep a value can be."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _texts(item)

@@ -1,0 +1,1 @@
+"""A story with real input, told by the program itself: `twohop demo`."""

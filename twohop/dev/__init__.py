@@ -1,0 +1,1 @@
+"""Both hops on one machine: `twohop dev`."""

@@ -1,0 +1,70 @@
+"""Hop 1 as one ASGI app for this machine: the deployed doors, the dev sign-in, and a first page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from gate.bootstrap import Hop1
+from gate.callers.dev import DevSignIn
+from gate.errors import GateError
+from twohop.dev.sign_in import SignInRoutes
+
+_PAGE = Path(__file__).with_name("page.html")
+_SWEEP_SECONDS = 60
+
+
+def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
+    """Return the app. A callable answers where `connectFunctionsEmulator` posts: `/{project}/{region}/{name}`."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        sweeping = asyncio.create_task(_sweep_for_ever(hop1))
+        yield
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+        await hop1.close()
+
+    async def page(request: Request) -> HTMLResponse:
+        url = request.base_url
+        words = {"base": str(url).rstrip("/"), "project": project, "host": url.hostname, "port": url.port or 80}
+        text = _PAGE.read_text("utf-8")
+        for word, value in words.items():
+            text = text.replace("{{" + word + "}}", str(value))
+        return HTMLResponse(text)
+
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    # The sign-in's doors have no allow-list of their own: only pages of this machine may use them.
+    loopback = Middleware(CORSMiddleware, allow_origin_regex=r"^http://(localhost|127\.0\.0\.1)(:\d+)?$", allow_headers=["*"])
+    sign_in_routes = Starlette(routes=SignInRoutes(sign_in).routes(), middleware=[loopback])
+    app = Starlette(
+        routes=[
+            Route("/", page),
+            Route("/healthz", healthz),
+            Route("/{project}/{region}/infer", hop1.infer),
+            Route("/{project}/{region}/quota", hop1.quota),
+        ],
+        lifespan=lifespan,
+    )
+    app.mount("/", sign_in_routes)
+    return app
+
+
+async def _sweep_for_ever(hop1: Hop1) -> None:
+    """Do what Cloud Scheduler does in the cloud."""
+    while True:
+        with suppress(GateError):
+            await hop1.sweeper.sweep()
+        await asyncio.sleep(_SWEEP_SECONDS)
