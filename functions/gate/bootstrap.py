@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, Protocol, assert_never
 
+import httpx
 import msgspec
 from starlette.types import ASGIApp
 
@@ -176,11 +177,45 @@ def _provider(settings: Settings, clock: Clock) -> Provider:
 
 
 def _verifier(settings: Settings, clock: Clock) -> CallerVerifier:
+    """Return who says who is asking; App Check, when it is on, stands around it."""
     verifier = _sign_in(settings, clock)
     if settings.app_check is AppCheckMode.OFF:
         return verifier
-    raise NotImplementedError
+    from gate.callers.app_check import AppCheckVerifier
+    from gate.callers.keys import RemoteKeys
+    from gate.callers.replay import FirebaseReplayGuard
+
+    return AppCheckVerifier(
+        verifier,
+        project_number=settings.project_number,
+        keys=RemoteKeys.of_app_check(_http_client(), clock),
+        clock=clock,
+        required=settings.app_check is AppCheckMode.REQUIRED,
+        consume=FirebaseReplayGuard(project=settings.project) if settings.app_check_consume else None,
+    )
 
 
 def _sign_in(settings: Settings, clock: Clock) -> CallerVerifier:
-    raise NotImplementedError
+    if settings.sign_in is SignInKind.DEV:
+        from gate.callers.dev import DevSignIn
+
+        return DevSignIn(secret=settings.dev_sign_in_secret.reveal(), clock=clock, deployed=settings.deployed)
+    if settings.auth_emulator:
+        from gate.callers.emulator import EmulatorCallerVerifier
+
+        return EmulatorCallerVerifier(project=settings.project, clock=clock, deployed=settings.deployed)
+    from gate.callers.accounts import FirebaseAccounts
+    from gate.callers.firebase import FirebaseCallerVerifier
+    from gate.callers.keys import RemoteKeys
+
+    return FirebaseCallerVerifier(
+        project=settings.project,
+        keys=RemoteKeys.of_firebase(_http_client(), clock),
+        clock=clock,
+        lookup=FirebaseAccounts(project=settings.project) if settings.check_revoked else None,
+    )
+
+
+def _http_client() -> httpx.AsyncClient:
+    """Return a client for Google's public keys: two addresses, asked a few times a day."""
+    return httpx.AsyncClient(timeout=httpx.Timeout(5))
