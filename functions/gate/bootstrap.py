@@ -166,7 +166,11 @@ def _provider(settings: Settings, clock: Clock) -> Provider:
             from gate.providers.container import ContainerProvider
 
             return ContainerProvider(
-                url=settings.container_url, worker_secret=secret, clock=clock, auth=settings.container_auth
+                url=settings.container_url,
+                worker_secret=secret,
+                clock=clock,
+                auth=settings.container_auth,
+                start_seconds_max=settings.start_seconds_max,
             )
         case ProviderKind.LOCAL:
             from gate.providers.local import LocalProvider

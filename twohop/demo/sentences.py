@@ -13,8 +13,9 @@ HELP_CENTRE = [
     "The app works without a network, and catches up when it is back.",
 ]
 
-QUESTIONS = [
-    "How do I return something I don't like?",
-    "I forgot how to log in",
-    "Is there a discount for universities?",
-]
+QUESTIONS = {
+    "How do I return something I don't like?": "money back",
+    "I forgot how to log in": "password",
+    "Is there a discount for universities?": "Students",
+}
+"""Each with words of the page that answers it."""

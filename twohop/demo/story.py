@@ -53,15 +53,16 @@ class Story:
         reply = await self._client.call("infer", token, {"inputs": [*QUESTIONS, *HELP_CENTRE]})
         vectors = self._good(reply)["outputs"]
         questions, pages = vectors[: len(QUESTIONS)], vectors[len(QUESTIONS) :]
-        for question, vector in zip(QUESTIONS, questions, strict=True):
+        for (question, right), vector in zip(QUESTIONS.items(), questions, strict=True):
             score, page = max(zip((_cosine(vector, other) for other in pages), HELP_CENTRE, strict=True))
             self._says(f"[cyan]{question}[/cyan]")
             self._says(f"  {score:.2f}  {page}")
+            _expect(right in page, f"the page about {right!r}")
         _expect(len(vectors[0]) == 384, "an embedding of all-MiniLM-L6-v2 has 384 numbers")
         usage = reply.result["usage"]
         self._says(
             f"Held {usage['held_microdollars']:,} micro-dollars before, settled {usage['settled_microdollars']:,} after: "
-            f"{usage['gpu_seconds']:.2f} s of work."
+            f"{usage['gpu_seconds']:.1f} s of the worker, its start included."
         )
 
     async def _quota(self, token: str) -> None:

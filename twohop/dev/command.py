@@ -64,6 +64,8 @@ def dev(port: int, model: str | None, state: Path, quiet: bool) -> None:  # noqa
 
 def _wait_for_model(worker: WorkerProcess) -> None:
     begun = time.monotonic()
+    if not _console.is_terminal:
+        _console.print("Loading the model …")
     with _console.status("Loading the model …") as status:
         worker.wait_until_ready(lambda seconds: status.update(f"Loading the model … {seconds:.0f} s"))
     _console.print(f"[dim]The model is loaded ({time.monotonic() - begun:.1f} s); hop 2 answers at {worker.url}[/dim]")

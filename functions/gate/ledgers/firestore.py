@@ -1,0 +1,191 @@
+"""The ledger in production: Firestore. A hold is one commit and no read; so is the settlement that follows it.
+
+The sums after a hold come back with the commit. One that `meter.decide` denies is put back by a second commit. See
+docs/adr/0002-firestore-ledger.md for what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from gate import meter
+from gate.errors import JobNotFoundError, LedgerError
+from gate.job import Job, JobState, Settlement
+from gate.ledgers._firestore_documents import (
+    JOBS,
+    changed_fields,
+    counters_in,
+    counts,
+    decode_job,
+    encode_job,
+    job_path,
+)
+from gate.ledgers._firestore_writes import SCHEMA_VERSION, Create, Delete, PreconditionError, Replace, Update
+from gate.meter import Key, Move
+from gate.ports import Admitted, Denied, Repeated
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import AsyncClient
+
+    from gate.ledgers._firestore_wire import FirestoreWire
+
+_TRIES = 4
+"""How often something is tried again that another writer of the same job came in the way of. Each time one of them
+has got on, and a job has only three steps to go, so there is nothing to wait for in between."""
+
+
+class FirestoreLedger:
+    """A `Ledger`, and the `Documents` beside it, in one Firestore database.
+
+    Connects at the first call and belongs to that call's event loop, so it may be made before a server forks.
+
+    Args:
+        project: the Google Cloud project; by default the environment's.
+        database: the database's name; by default the one called "(default)".
+        client: a client of the SDK, instead of these two.
+    """
+
+    def __init__(
+        self, project: str | None = None, *, database: str | None = None, client: AsyncClient | None = None
+    ) -> None:
+        self._project = project
+        self._database = database
+        self._client = client
+        self._open_wire: FirestoreWire | None = None
+        self._closed = False
+
+    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+        """See `Ledger.hold`."""
+        for _ in range(_TRIES):
+            try:
+                made = await self._wire.commit(
+                    [Create(path=job_path(job.job_id), fields=encode_job(job)), *counts(moves)]
+                )
+            except PreconditionError:
+                there = await self.job(job.job_id)
+                if there is not None:
+                    return await self._already_there(there, job, moves)
+                continue  # A twin of this request was denied and put back while we looked.
+            return await self._decide(replace(job, version=made.version), moves, made.sums)
+        raise LedgerError(f"job {job.job_id} was there at each commit and gone at each read")
+
+    async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
+        """See `Ledger.settle`."""
+        current = job if job.version and not job.state.final else await self._existing(job.job_id)
+        for _ in range(_TRIES):
+            if current.state.final:
+                return current
+            try:
+                return await self._end(current, settlement, at)
+            except PreconditionError:
+                current = await self._existing(job.job_id)
+        raise LedgerError(f"job {job.job_id} changed at each try to settle it")
+
+    async def job(self, job_id: str) -> Job | None:
+        """See `Ledger.job`."""
+        found = await self._wire.get(job_path(job_id))
+        return decode_job(found.fields, found.version) if found else None
+
+    async def jobs(self, *, caller: str | None = None, limit: int = 100) -> list[Job]:
+        """See `Ledger.jobs`."""
+        where = {("caller", "=="): caller} if caller is not None else {}
+        found = await self._wire.query(JOBS, where=where, order_by="held_at", descending=True, limit=limit)
+        return [decode_job(one.fields, one.version) for one in found]
+
+    async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
+        """See `Ledger.expired`."""
+        where = {("state", "=="): JobState.HELD.value, ("expires_at", "<="): now}
+        found = await self._wire.query(JOBS, where=where, order_by="expires_at", limit=limit)
+        return [decode_job(one.fields, one.version) for one in found]
+
+    async def counters(self, account: str) -> Mapping[tuple[str, ...], int]:
+        """See `Ledger.counters`."""
+        found = await self._wire.get(account)
+        return counters_in(found.fields) if found else {}
+
+    async def accounts(self, prefix: str, *, limit: int = 1000) -> list[str]:
+        """See `Ledger.accounts`."""
+        collection = prefix.removesuffix("/")
+        found = await self._wire.query(collection, limit=limit, names_only=True)
+        return [f"{collection}/{one.name}" for one in found]
+
+    async def read(self, path: str) -> dict[str, Any] | None:
+        """See `Documents.read`."""
+        found = await self._wire.get(path)
+        return found.fields if found else None
+
+    async def write(self, path: str, document: Mapping[str, Any]) -> None:
+        """See `Documents.write`."""
+        await self._wire.commit([Replace(path=path, fields={**document, **SCHEMA_VERSION})])
+
+    async def collection(self, name: str) -> dict[str, dict[str, Any]]:
+        """See `Documents.collection`."""
+        return {one.name: one.fields for one in await self._wire.query(name)}
+
+    async def close(self) -> None:
+        """See `Ledger.close`."""
+        wire, self._open_wire, self._closed = self._open_wire, None, True
+        if wire:
+            await wire.close()
+
+    @property
+    def _wire(self) -> FirestoreWire:
+        """The connection, made at the first call: not at import, where a server has yet to fork."""
+        from gate.ledgers._firestore_wire import FirestoreWire  # Slow: it loads the SDK.
+
+        if self._closed:
+            raise LedgerError("the ledger is closed")
+        if self._open_wire is None:
+            self._open_wire = FirestoreWire.open(self._client, self._project, self._database)
+        return self._open_wire
+
+    async def _already_there(self, there: Job, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+        """Tell a repeated request from our own hold, whose answer was lost and which the SDK then sent again.
+
+        For our own, the counters are read instead. They hold it and everything else that was admitted, so deciding
+        on them admits no more than deciding on its own sums would have.
+        """
+        if there.attempt != job.attempt or there.state.final:
+            return Repeated(job=there)
+        sums: dict[Key, int] = {move.key: 0 for move in moves}
+        for account in {move.account for move in moves}:
+            sums |= {(account, path): value for path, value in (await self.counters(account)).items()}
+        return await self._decide(there, moves, sums)
+
+    async def _decide(self, held: Job, moves: Sequence[Move], sums: Mapping[Key, int]) -> Admitted | Denied:
+        denial = meter.decide(moves, sums, now=held.held_at)
+        if denial is None:
+            return Admitted(job=held, sums=sums)
+        await self._put_back(held, moves)
+        return Denied(denial=denial)
+
+    async def _put_back(self, held: Job, moves: Sequence[Move]) -> None:
+        """Undo a denied hold. The job's version makes sure that a repeated commit undoes it once."""
+        undo = counts(meter.moves_to_put_back(moves))
+        current: Job | None = held
+        for _ in range(_TRIES):
+            if current is None or current.attempt != held.attempt or current.state.final:
+                return
+            try:
+                await self._wire.commit([Delete(path=job_path(held.job_id), version=current.version), *undo])
+            except PreconditionError:
+                current = await self.job(held.job_id)
+            else:
+                return
+        raise LedgerError(f"job {held.job_id} changed at each try to put it back")
+
+    async def _end(self, job: Job, settlement: Settlement, at: datetime) -> Job:
+        done = job.settled(settlement, at=at)
+        moves = [move for move in meter.moves_to_settle(job, settlement) if move.amount]
+        update = Update(path=job_path(job.job_id), fields=changed_fields(job, done), version=job.version)
+        made = await self._wire.commit([update, *counts(moves, settled_at=at)])
+        return replace(done, version=made.version)
+
+    async def _existing(self, job_id: str) -> Job:
+        job = await self.job(job_id)
+        if job is None:
+            raise JobNotFoundError(f"no job {job_id}")
+        return job

@@ -1,0 +1,201 @@
+"""`twohop usage`: who used what, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gate import meter
+from gate.errors import ForbiddenError, PolicyError
+from gate.meter import LimitName, Move, Remaining
+from gate.plan import Cohort
+from gate.policy import Policies, Policy
+from gate.ports import Caller
+from twohop.counted import ACCOUNTS_MAX, IN_FLIGHT, Counted, Counters, counters_under, day, days, month
+from twohop.given import json_option, uid_argument
+from twohop.heard import Heard
+from twohop.session import Session
+from twohop.show import NOTHING, Column, distance, dollars, hint, seconds, short_dollars, show, show_json, table, warn
+
+if TYPE_CHECKING:
+    from gate.bootstrap import Store
+
+_DAYS_SHOWN = 7
+
+
+@click.command()
+@uid_argument(required=False)
+@json_option
+@click.pass_obj
+def usage(session: Session, uid: str | None, *, as_json: bool) -> None:
+    """Show who used what today and this month; with UID, what is left of each of their limits.
+
+    Days and months are those of UTC. What is in flight counts with its hold until it is settled.
+    """
+    if uid is None:
+        _usage_of_all(session, as_json=as_json)
+    else:
+        _usage_of_one(session, uid, as_json=as_json)
+
+
+def _usage_of_all(session: Session, *, as_json: bool) -> None:
+    found = session.run(lambda store: counters_under(store, "usage/"))
+    now = session.now()
+    callers = sorted(found.items(), key=lambda item: (-month(item[1], now).microdollars, item[0]))
+    if as_json:
+        show_json([_summary(caller, its, now) for caller, its in callers])
+    elif callers:
+        _show_all(dict(callers), now)
+    else:
+        hint("nobody has used anything yet")
+    if len(found) == ACCOUNTS_MAX:
+        warn(f"there are more than {ACCOUNTS_MAX:,} callers; these are the first by name")
+
+
+def _summary(caller: str, counters: Counters, now: datetime) -> dict[str, Any]:
+    return {
+        "caller": caller,
+        "in_flight": counters.get(IN_FLIGHT, 0),
+        "today": day(counters, now).as_json(),
+        "month": month(counters, now).as_json(),
+    }
+
+
+def _show_all(callers: dict[str, Counters], now: datetime) -> None:
+    today = sum((day(its, now) for its in callers.values()), Counted())
+    this_month = sum((month(its, now) for its in callers.values()), Counted())
+    in_flight = sum(its.get(IN_FLIGHT, 0) for its in callers.values())
+    made = table(
+        Column(name="caller", total=f"{len(callers)} in all"),
+        *_columns("today", today),
+        *_columns(f"{now:%B}", this_month),
+        Column(name="in\nflight", number=True, total=f"{in_flight:,}"),
+    )
+    for caller, its in callers.items():
+        cells = (*_cells(day(its, now)), *_cells(month(its, now)))
+        made.add_row(caller, *cells, f"{its.get(IN_FLIGHT, 0):,}")
+    show(made)
+
+
+def _columns(period: str, total: Counted) -> list[Column]:
+    """The period's name stands above the first of its three columns."""
+    names = (f"{period}\nrequests", "\nGPU s", "\ndollars")
+    return [Column(name=name, number=True, total=cell) for name, cell in zip(names, _cells(total), strict=True)]
+
+
+def _cells(counted: Counted) -> list[str]:
+    return [f"{counted.requests:,}", seconds(counted.gpu_ms), dollars(counted.microdollars)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """What is known of one caller."""
+
+    cohort: Cohort
+    counters: Counters
+    policy: Policy | None
+    refusal: str
+    """Why the gate refuses them, if it does."""
+
+
+def _usage_of_one(session: Session, uid: str, *, as_json: bool) -> None:
+    heard = Heard()
+    standing = session.run(lambda store: _standing(store, session, heard, uid))
+    now = session.now()
+    for event in heard.events("policy.malformed"):
+        warn(f"{event['reason']}; the last good one stays in force")
+    if as_json:
+        show_json(_json(uid, standing, now))
+        return
+    _show_limits(uid, standing, now)
+    _show_days(standing.counters, now)
+
+
+async def _standing(store: Store, session: Session, heard: Heard, uid: str) -> _Standing:
+    """Ask the gate's own policy. Only a token says of which kind a caller is, so the last job is asked instead."""
+    newest = await store.jobs(caller=uid, limit=1)
+    cohort = Cohort(newest[0].cohort) if newest else Cohort.VERIFIED
+    counters = await store.counters(meter.usage_account(uid))
+    policies = Policies(documents=store, notifier=heard.log, clock=session.clock, fresh_seconds=0)
+    try:
+        policy = await policies.for_caller(Caller(uid=uid, cohort=cohort))
+    except (ForbiddenError, PolicyError) as exc:
+        return _Standing(cohort=cohort, counters=counters, policy=None, refusal=str(exc))
+    return _Standing(cohort=cohort, counters=counters, policy=policy, refusal="")
+
+
+def _json(uid: str, standing: _Standing, now: datetime) -> dict[str, Any]:
+    policy = standing.policy
+    return {
+        **_summary(uid, standing.counters, now),
+        "cohort": standing.cohort,
+        "plan": policy.plan_name if policy else None,
+        "refused": standing.refusal or None,
+        "limits": [
+            {
+                "name": left.name,
+                "limit": left.limit,
+                "used": used,
+                "remaining": left.remaining,
+                "resets_at": left.resets_at,
+            }
+            for left, used in (_limits(uid, policy, standing.counters, now) if policy else ())
+        ],
+        "days": {name: counted.as_json() for name, counted in days(standing.counters, limit=_DAYS_SHOWN).items()},
+    }
+
+
+def _limits(uid: str, policy: Policy, counters: Counters, now: datetime) -> list[tuple[Remaining, int | None]]:
+    """Return each limit with what is used of it, in the limit's own unit. A rate has no such sum."""
+    account = meter.usage_account(uid)
+    moves = meter.limits_of(uid, policy.plan, now=now)
+    left = meter.remaining(moves, {(account, path): value for path, value in counters.items()}, now=now)
+    return [(one, _used(move, counters)) for move, one in zip(moves, left, strict=True)]
+
+
+def _used(move: Move, counters: Counters) -> int | None:
+    assert move.limit is not None
+    if move.limit.name is LimitName.REQUESTS_PER_MINUTE:
+        return None
+    return -(-counters.get(move.counter, 0) // move.limit.unit)
+
+
+def _show_limits(uid: str, standing: _Standing, now: datetime) -> None:
+    if standing.policy is None:
+        show(f"{uid}: refused")
+        warn(standing.refusal)
+        return
+    made = table(
+        Column(name=f"{uid}"),
+        *(Column(name=name, number=True) for name in ("used", "limit", "left")),
+        Column(name="resets"),
+    )
+    for left, used in _limits(uid, standing.policy, standing.counters, now):
+        made.add_row(left.name.value, *_amounts(left, used, "{:,}".format), _resets(left, now))
+        if left.name.value.startswith("microdollars"):
+            made.add_row("", *_amounts(left, used, short_dollars), "", style="dim")
+    show(f"plan {standing.policy.plan_name}, {standing.cohort.value} caller", "", made)
+
+
+def _amounts(left: Remaining, used: int | None, words: Callable[[int], str]) -> list[str]:
+    return [NOTHING if used is None else words(used), words(left.limit), words(left.remaining)]
+
+
+def _resets(left: Remaining, now: datetime) -> str:
+    if left.name is LimitName.CONCURRENCY:
+        return "when a job ends"
+    if left.resets_at is None or left.resets_at <= now:
+        return "all free now"
+    return f"{left.resets_at:%d %b %H:%M}, in {distance(left.resets_at - now)}"
+
+
+def _show_days(counters: Counters, now: datetime) -> None:
+    made = table(Column(name="day"), *(Column(name=name, number=True) for name in ("requests", "GPU s", "dollars")))
+    counted = days(counters, limit=_DAYS_SHOWN)
+    for name, one in counted.items():
+        made.add_row("today" if name == f"{now:%Y-%m-%d}" else name, *_cells(one))
+    show("", made) if counted else hint("nothing used yet")

@@ -1,0 +1,88 @@
+"""One run of the command: opens the ledger that is meant, says on stderr which, does the work, and closes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from gate.errors import LedgerError
+from gate.ports import Clock
+from gate.settings import LedgerKind
+from twohop.configured import ConfiguredLedger, LedgerOptions, configured_ledger
+from twohop.errors import BadInputError
+
+if TYPE_CHECKING:
+    from gate.bootstrap import Store
+
+_Result = TypeVar("_Result")
+
+_WHO_ARE_YOU = (
+    "Google does not know who is asking; run `gcloud auth application-default login`, "
+    "or set GOOGLE_APPLICATION_CREDENTIALS to a service account's key file"
+)
+
+
+class Session:
+    """What every command needs: a ledger and the time.
+
+    Args:
+        options: what was typed about the ledger.
+        clock: the machine's own if None.
+    """
+
+    def __init__(self, options: LedgerOptions, *, clock: Clock | None = None) -> None:
+        self._options = options
+        self._clock = clock
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this run."""
+        from gate.bootstrap import SystemClock
+
+        return self._clock or SystemClock()
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self.clock.now()
+
+    def run(self, work: Callable[[Store], Awaitable[_Result]], *, may_create: bool = False) -> _Result:
+        """Do some work with the ledger.
+
+        Raises:
+            BadInputError: it is not said which ledger, or its file is not there and may not be created.
+            LedgerError: it cannot be reached.
+        """
+        ledger = configured_ledger(self._options, env=os.environ, folder=Path())
+        click.secho(f"ledger: {ledger}", err=True, dim=True)
+        # Opening a SQLite file creates it: a mistyped path would then look like a ledger with nothing in it.
+        if ledger.kind is LedgerKind.SQLITE and not may_create and not Path(ledger.sqlite_path).exists():
+            raise BadInputError(f"there is no ledger at {ledger.sqlite_path}; `make dev` or `twohop init` makes one")
+        try:
+            return asyncio.run(_work_with(ledger, work))
+        except LedgerError as exc:
+            if any(type(cause).__module__ == "google.auth.exceptions" for cause in _causes(exc)):
+                raise LedgerError(_WHO_ARE_YOU) from exc
+            raise
+
+
+async def _work_with(ledger: ConfiguredLedger, work: Callable[[Store], Awaitable[_Result]]) -> _Result:
+    from gate.bootstrap import open_store
+
+    store = open_store(ledger.kind, project=ledger.project, sqlite_path=ledger.sqlite_path)
+    try:
+        return await work(store)
+    finally:
+        await store.close()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
