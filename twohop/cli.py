@@ -67,7 +67,6 @@ class _LazyGroup(click.Group):
 @click.option("--ledger", type=click.Choice([kind.value for kind in LedgerKind]), help="Where jobs are counted.")
 @click.option("--project", metavar="ID", help="The Firebase project, for Firestore.")
 @click.option("--sqlite-path", metavar="PATH", help="The file, for SQLite.")
-@click.version_option(package_name="twohop")
 @click.pass_context
 def cli(ctx: click.Context, ledger: str | None, project: str | None, sqlite_path: str | None) -> None:
     """An expensive model behind your app's own sign-in, with a bill that cannot surprise you.

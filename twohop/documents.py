@@ -18,6 +18,12 @@ def field_names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
     return kind.__struct_fields__
 
 
+def as_document(value: msgspec.Struct) -> dict[str, Any]:
+    """Return a document's fields as a ledger keeps them."""
+    fields: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
+    return fields
+
+
 def problems(kind: type[msgspec.Struct], document: Mapping[str, Any]) -> list[str]:
     """Return all that is wrong with a document, each naming its field; `gate.plan.parse` stops at the first."""
     unknown = [name for name in document if name not in (*field_names(kind), _SCHEMA_VERSION)]

@@ -12,14 +12,14 @@ import msgspec
 from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from gate.job import Job, JobState
 from gate.money import MICRODOLLARS_PER_DOLLAR
 
 NOTHING = "-"
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _STYLES = {JobState.HELD: "cyan", JobState.RELEASED: "dim", JobState.EXPIRED: "yellow"}
-_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
+_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"))
 
 
 def show(*parts: RenderableType) -> None:
@@ -53,20 +53,25 @@ def short_dollars(microdollars: int) -> str:
     return f"{whole}.{decimals.rstrip('0'):0<2}"
 
 
+def rounded_dollars(microdollars: int) -> str:
+    """Return the amount with four decimals, rounded up, for where a line is short."""
+    return f"${Decimal(-(-microdollars // 100)) / 10_000:,.4f}"
+
+
 def seconds(milliseconds: int) -> str:
     """Return milliseconds as seconds with one decimal, rounded up: a little is not nothing."""
     return f"{Decimal(-(-milliseconds // 100)) / 10:,.1f}"
 
 
 def distance(span: timedelta) -> str:
-    """Return a span of time in its largest unit, as in "3 min"."""
+    """Return a span of time in its largest unit, as in "3m"."""
     unit, name = next(((unit, name) for unit, name in _UNITS if span >= unit), (timedelta(seconds=1), "s"))
-    return f"{max(span // unit, 0)} {name}"
+    return f"{max(span // unit, 0)}{name}"
 
 
 def moment(at: datetime, now: datetime) -> str:
     """Return a time in UTC: of the day alone if that is today."""
-    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M}"
+    return f"{at:%H:%M:%S}" if at.date() == now.date() else f"{at:%m-%d %H:%M}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,31 +80,31 @@ class Column:
 
     name: str
     number: bool = False
-    """Aligned to the right and never cut."""
+    """Aligned to the right."""
+    may_shrink: bool = False
+    """Cut short, with an ellipsis, where the terminal is too narrow; other columns go first."""
     total: str = ""
 
 
-def table(*columns: Column, title: str = "") -> Table:
-    """Return an empty table. Its last line holds the columns' totals, if there are any."""
+def table(*columns: Column, caption: str = "") -> Table:
+    """Return an empty table. Its last line holds the columns' totals, if there are any; the caption stands below."""
     made = Table(
         box=SIMPLE,
         show_edge=False,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
         show_footer=any(column.total for column in columns),
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
+        caption=caption or None,
+        caption_justify="left",
+        caption_style="dim",
         footer_style="bold",
     )
     for column in columns:
-        least = max(len(column.name), len(column.total)) if column.number else None
         made.add_column(
             column.name,
             column.total,
             justify="right" if column.number else "left",
-            no_wrap=True,
+            no_wrap=not column.may_shrink,  # Rich shrinks only what it may wrap; one word is cut, not wrapped.
             overflow="ellipsis",
-            min_width=least,
         )
     return made
 
@@ -112,8 +117,17 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None, of_one_calle
         now: tells how long ago each was; not told if None.
         of_one_caller: all are one caller's, so that how a job failed stands in the caller's place.
     """
-    columns = _job_columns(jobs, now=now, of_one_caller=of_one_caller)
-    made = table(*(column for column, _ in columns))
+    models = sorted({job.model for job in jobs})
+    columns = [
+        *_columns_of_when(jobs, now),
+        _FAILURE if of_one_caller else _CALLER,
+        (Column(name="state"), lambda job: job.state.value),
+        *([_MODEL] if len(models) > 1 else []),
+        *_columns_of_cost(jobs),
+    ]
+    # A gate mostly serves one model: said once, it leaves the line to a caller's id, which has 28 characters.
+    model = f"model {models[0]}; " if len(models) == 1 else ""
+    made = table(*(column for column, _ in columns), caption=f"{model}held and settled in micro-dollars")
     for job in jobs:
         made.add_row(*(cell(job) for _, cell in columns), style=_STYLES.get(job.state))
     return made
@@ -126,28 +140,28 @@ def gpu_ms_of(job: Job) -> int:
     return job.held_gpu_ms if job.spent is None else job.spent.execution_ms + job.spent.start_ms
 
 
-def _job_columns(
-    jobs: Sequence[Job], *, now: datetime | None, of_one_caller: bool
-) -> list[tuple[Column, Callable[[Job], str | Text]]]:
-    newest = now or max((job.held_at for job in jobs), default=datetime.min.replace(tzinfo=UTC))
+_JobColumn = tuple[Column, Callable[[Job], str]]
+
+_CALLER: _JobColumn = (Column(name="caller", may_shrink=True), lambda job: job.caller)
+_FAILURE: _JobColumn = (Column(name="failure", may_shrink=True), lambda job: job.failure_code or "")
+_MODEL: _JobColumn = (Column(name="model", may_shrink=True), lambda job: job.model)
+
+
+def _columns_of_when(jobs: Sequence[Job], now: datetime | None) -> list[_JobColumn]:
+    reference = now or max((job.held_at for job in jobs), default=_NEVER)
+    count = f"{len(jobs)} job" + ("" if len(jobs) == 1 else "s")
+    when: _JobColumn = (Column(name="time UTC", total=count), lambda job: moment(job.held_at, reference))
+    ago: _JobColumn = (Column(name="ago", number=True), lambda job: distance(reference - job.held_at))
+    return [when, ago] if now else [when]
+
+
+def _columns_of_cost(jobs: Sequence[Job]) -> list[_JobColumn]:
     held = sum(job.held_microdollars for job in jobs)
     settled = sum(job.settled_microdollars or 0 for job in jobs)
     gpu_ms = sum(gpu_ms_of(job) for job in jobs)
-    count = f"{len(jobs)} job" + ("" if len(jobs) == 1 else "s")
-    ago = [(Column(name="ago", number=True), lambda job: distance(newest - job.held_at))] if now else []
-    who = (
-        (Column(name="failure"), lambda job: job.failure_code or "")
-        if of_one_caller
-        else (Column(name="caller"), lambda job: job.caller)
-    )
     return [
-        (Column(name="time UTC", total=count), lambda job: moment(job.held_at, newest)),
-        *ago,
-        who,
-        (Column(name="state"), lambda job: job.state.value),
-        (Column(name="model"), lambda job: job.model),
-        (Column(name="held µ$", number=True, total=f"{held:,}"), lambda job: f"{job.held_microdollars:,}"),
-        (Column(name="settled µ$", number=True, total=f"{settled:,}"), _settled),
+        (Column(name="held", number=True, total=f"{held:,}"), lambda job: f"{job.held_microdollars:,}"),
+        (Column(name="settled", number=True, total=f"{settled:,}"), _settled),
         (Column(name="GPU s", number=True, total=seconds(gpu_ms)), lambda job: seconds(gpu_ms_of(job))),
     ]
 

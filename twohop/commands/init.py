@@ -11,7 +11,7 @@ import msgspec
 from gate.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan
 from gate.policy import CONFIG_PATH
 from gate.ports import Documents
-from twohop.documents import problems
+from twohop.documents import as_document, problems
 from twohop.session import Session
 from twohop.show import hint, show, warn
 
@@ -29,7 +29,7 @@ async def write_starters(documents: Documents) -> dict[str, dict[str, Any] | Non
     found = {path: await documents.read(path) for path in _STARTERS}
     for path, before in found.items():
         if before is None:
-            await documents.write(path, msgspec.to_builtins(_STARTERS[path]))
+            await documents.write(path, as_document(_STARTERS[path]))
     return found
 
 

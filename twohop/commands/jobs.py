@@ -32,7 +32,7 @@ def jobs(session: Session, uid: str | None, *, limit: int, as_json: bool) -> Non
         return
     show(jobs_table(found, now=session.now(), of_one_caller=uid is not None))
     settled = sum(job.settled_microdollars or 0 for job in found)
-    hint(f"µ$ are micro-dollars; settled in all: {short_dollars(settled)}")
+    hint(f"settled in all: {short_dollars(settled)}")
     if len(found) == limit:
         hint(f"older ones are not shown; see more with --limit {limit * 10}")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import msgspec
 from rich.text import Text
 
 from gate.errors import PolicyError
 from gate.plan import STARTER_PLANS, GateConfig, Plan, parse
 from gate.policy import CONFIG_PATH
 from gate.ports import Documents
-from twohop.documents import changed, problems
+from twohop.documents import as_document, changed, problems
 from twohop.given import PLAN_FIELDS, changes_argument, checked_plan_name, json_option, limit_value, pairs
 from twohop.session import Session
 from twohop.show import NOTHING, Column, hint, short_dollars, show, show_json, table, warn
@@ -41,10 +40,10 @@ def list_(session: Session, *, as_json: bool) -> None:
         show_json({name: _json(name, documents[name], wrong.get(name, [])) for name in documents})
         return
     made = table(
-        Column(name="plan"),
-        Column(name="given to"),
-        *(Column(name=name, number=True) for name in ("/min", "burst", "/day", "/month", "at once", "GPU s/day")),
-        *(Column(name=name, number=True) for name in ("$/day", "$/month")),
+        Column(name="plan", may_shrink=True),
+        Column(name="given to", may_shrink=True),
+        *(Column(name=name, number=True) for name in ("/min", "burst", "/day", "/month", "in\nflight")),
+        *(Column(name=name, number=True) for name in ("GPU s\n/day", "$/day", "$/month")),
     )
     for name in documents:
         made.add_row(*_row(name, good.get(name), _given_to(name, config)))
@@ -110,8 +109,7 @@ async def _read_all(store: Documents) -> tuple[dict[str, dict[str, Any]], GateCo
 
 
 def _starter() -> dict[str, Any]:
-    starter: dict[str, Any] = msgspec.to_builtins(STARTER_PLANS[_STARTER])
-    return starter
+    return as_document(STARTER_PLANS[_STARTER])
 
 
 def _json(name: str, document: dict[str, Any], wrong: list[str]) -> dict[str, Any]:

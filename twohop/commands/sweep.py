@@ -37,7 +37,7 @@ def sweep(session: Session) -> None:
     count = f"{swept} hold" + ("" if swept == 1 else "s")
     made = table(
         Column(name="job", total=count),
-        Column(name="caller"),
+        Column(name="caller", may_shrink=True),
         Column(name="settled µ$", number=True, total=f"{total:,}"),
     )
     for event in settled:

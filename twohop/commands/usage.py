@@ -19,7 +19,19 @@ from twohop.counted import ACCOUNTS_MAX, IN_FLIGHT, Counted, Counters, counters_
 from twohop.given import json_option, uid_argument
 from twohop.heard import Heard
 from twohop.session import Session
-from twohop.show import NOTHING, Column, distance, dollars, hint, seconds, short_dollars, show, show_json, table, warn
+from twohop.show import (
+    NOTHING,
+    Column,
+    distance,
+    hint,
+    rounded_dollars,
+    seconds,
+    short_dollars,
+    show,
+    show_json,
+    table,
+    warn,
+)
 
 if TYPE_CHECKING:
     from gate.bootstrap import Store
@@ -70,7 +82,7 @@ def _show_all(callers: dict[str, Counters], now: datetime) -> None:
     this_month = sum((month(its, now) for its in callers.values()), Counted())
     in_flight = sum(its.get(IN_FLIGHT, 0) for its in callers.values())
     made = table(
-        Column(name="caller", total=f"{len(callers)} in all"),
+        Column(name="caller", may_shrink=True, total=f"{len(callers)} in all"),
         *_columns("today", today),
         *_columns(f"{now:%B}", this_month),
         Column(name="in\nflight", number=True, total=f"{in_flight:,}"),
@@ -88,7 +100,7 @@ def _columns(period: str, total: Counted) -> list[Column]:
 
 
 def _cells(counted: Counted) -> list[str]:
-    return [f"{counted.requests:,}", seconds(counted.gpu_ms), dollars(counted.microdollars)]
+    return [f"{counted.requests:,}", seconds(counted.gpu_ms), rounded_dollars(counted.microdollars)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +178,10 @@ def _used(move: Move, counters: Counters) -> int | None:
 
 def _show_limits(uid: str, standing: _Standing, now: datetime) -> None:
     if standing.policy is None:
-        show(f"{uid}: refused")
-        warn(standing.refusal)
+        show(f"{uid} is refused: {standing.refusal}")
         return
     made = table(
-        Column(name=f"{uid}"),
+        Column(name=uid),
         *(Column(name=name, number=True) for name in ("used", "limit", "left")),
         Column(name="resets"),
     )

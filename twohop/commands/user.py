@@ -22,7 +22,7 @@ from twohop.given import (
     uid_argument,
 )
 from twohop.session import Session
-from twohop.show import NOTHING, Column, show, show_json, table, warn
+from twohop.show import Column, show, show_json, table, warn
 
 _BOOLEANS = {"true": True, "false": False}
 _DEFAULT = "default"
@@ -150,7 +150,7 @@ def _show_user(uid: str, document: dict[str, Any], *, before: dict[str, Any]) ->
 def _lines(document: dict[str, Any]) -> dict[str, str]:
     own = document.get("overrides")
     return {
-        "plan": document.get("plan") or f"{NOTHING} as gate/config says for this kind of caller",
+        "plan": document.get("plan") or "by kind of caller",
         "disabled": str(document.get("disabled", False)).lower(),
         **{name: _words(value) for name, value in (own.items() if isinstance(own, dict) else ())},
     }
