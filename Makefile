@@ -37,7 +37,7 @@ format: $(VENV)/.installed-test  ## Format the code
 	@$(BIN)/ruff check --fix
 
 emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase emulator suite with both hops in it
-	@$(BIN)/python infra/emulate.py
+	@$(BIN)/python -m infra.emulate
 
 clean:  ## Remove what these commands installed and made
 	rm -rf $(VENV) $(NPM_DIR)/node_modules functions/venv .twohop *.egg-info
@@ -65,4 +65,4 @@ $(VENV)/.installed-test: tests/requirements.txt $(VENV)/.installed
 # Without npm the tests that need the Firebase JS SDK say so themselves, loudly.
 $(NPM_DIR)/.installed: $(NPM_DIR)/package-lock.json
 	@if command -v npm >/dev/null; then echo '── Installing the Firebase JS SDK and the emulator suite' && \
-	  npm ci --prefix $(NPM_DIR) --no-audit --no-fund && touch $@; fi
+	  npm ci --ignore-scripts --prefix $(NPM_DIR) --no-audit --no-fund && touch $@; fi

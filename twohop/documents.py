@@ -24,9 +24,14 @@ def as_document(value: msgspec.Struct) -> dict[str, Any]:
     return fields
 
 
+def without_version(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document without the ledger's own mark of its layout."""
+    return {name: value for name, value in document.items() if name != _SCHEMA_VERSION}
+
+
 def problems(kind: type[msgspec.Struct], document: Mapping[str, Any]) -> list[str]:
     """Return all that is wrong with a document, each naming its field; `gate.plan.parse` stops at the first."""
-    unknown = [name for name in document if name not in (*field_names(kind), _SCHEMA_VERSION)]
+    unknown = [name for name in without_version(document) if name not in field_names(kind)]
     return [
         *(f"{name} is no field" for name in unknown),
         *(problem for field in msgspec.structs.fields(kind) if (problem := _problem(field, document))),

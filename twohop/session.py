@@ -66,9 +66,7 @@ class Session:
         try:
             return asyncio.run(_work_with(ledger, work))
         except LedgerError as exc:
-            if any(type(cause).__module__ == "google.auth.exceptions" for cause in _causes(exc)):
-                raise LedgerError(_WHO_ARE_YOU) from exc
-            raise
+            raise LedgerError(_with_remedy(exc, ledger)) from exc
 
 
 async def _work_with(ledger: ConfiguredLedger, work: Callable[[Store], Awaitable[_Result]]) -> _Result:
@@ -79,6 +77,19 @@ async def _work_with(ledger: ConfiguredLedger, work: Callable[[Store], Awaitable
         return await work(store)
     finally:
         await store.close()
+
+
+def _with_remedy(error: LedgerError, ledger: ConfiguredLedger) -> str:
+    """Return what went wrong, with what to do about it where that is known."""
+    text = str(error)
+    if any(type(cause).__module__ == "google.auth.exceptions" for cause in _causes(error)):
+        return _WHO_ARE_YOU
+    if ledger.emulator and "failed to connect" in text:
+        return f"no emulator answers at {ledger.emulator}; start it, or unset FIRESTORE_EMULATOR_HOST to use Google's"
+    if any(name in text for name in ("PermissionDenied", "NotFound")):
+        console = f"https://console.firebase.google.com/project/{ledger.project}/firestore"
+        return f"{text}; look whether the database is there and yours: {console}"
+    return text
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -28,8 +28,8 @@ def show(*parts: RenderableType) -> None:
 
 
 def show_json(value: object) -> None:
-    """Write a value to stdout for a program to read."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Write a value to stdout for a program to read. What JSON has no word for is written as text."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2).decode())
 
 
 def warn(text: str) -> None:
@@ -54,8 +54,8 @@ def short_dollars(microdollars: int) -> str:
 
 
 def rounded_dollars(microdollars: int) -> str:
-    """Return the amount with four decimals, rounded up, for where a line is short."""
-    return f"${Decimal(-(-microdollars // 100)) / 10_000:,.4f}"
+    """Return the amount with four decimals, rounded up, for a column that is headed by a $ and has little room."""
+    return f"{Decimal(-(-microdollars // 100)) / 10_000:,.4f}"
 
 
 def seconds(milliseconds: int) -> str:

@@ -11,7 +11,7 @@ from gate.errors import PolicyError
 from gate.plan import STARTER_PLANS, GateConfig, Plan, parse
 from gate.policy import CONFIG_PATH
 from gate.ports import Documents
-from twohop.documents import as_document, changed, problems
+from twohop.documents import as_document, changed, problems, without_version
 from twohop.given import PLAN_FIELDS, changes_argument, checked_plan_name, json_option, limit_value, pairs
 from twohop.session import Session
 from twohop.show import NOTHING, Column, hint, short_dollars, show, show_json, table, warn
@@ -80,10 +80,11 @@ def show_(session: Session, name: str, *, as_json: bool) -> None:
 def set_(session: Session, name: str, changes: tuple[str, ...]) -> None:
     """Change fields of a plan, or make a new one.
 
-    Whole numbers; money in micro-dollars; models=a,b or models=*. A new plan begins as the starter plan "free".
+    FIELD is any limit that `twohop plan show free` lists. Values are whole numbers, money in micro-dollars;
+    models=a,b or models=* for all. A new plan begins as the starter plan "free".
 
     \b
-        twohop plan set pro requests_per_day=5000 microdollars_per_month=20_000_000
+        twohop plan set pro requests_per_day=500 microdollars_per_day=2_000_000
     """  # noqa: D301 - click takes a paragraph that begins with \b as it is
     path = f"plans/{name}"
     given = {field: limit_value(field, text) for field, text in pairs(changes, known=PLAN_FIELDS).items()}
@@ -113,8 +114,7 @@ def _starter() -> dict[str, Any]:
 
 
 def _json(name: str, document: dict[str, Any], wrong: list[str]) -> dict[str, Any]:
-    fields = {field: value for field, value in document.items() if field != "schema_version"}
-    return {"name": name, "malformed": wrong, **fields}
+    return {"name": name, "malformed": wrong, **without_version(document)}
 
 
 def _given_to(name: str, config: GateConfig | None) -> str:

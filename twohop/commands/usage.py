@@ -84,7 +84,7 @@ def _show_all(callers: dict[str, Counters], now: datetime) -> None:
     made = table(
         Column(name="caller", may_shrink=True, total=f"{len(callers)} in all"),
         *_columns("today", today),
-        *_columns(f"{now:%B}", this_month),
+        *_columns(f"{now:%b}", this_month),
         Column(name="in\nflight", number=True, total=f"{in_flight:,}"),
     )
     for caller, its in callers.items():
@@ -95,7 +95,7 @@ def _show_all(callers: dict[str, Counters], now: datetime) -> None:
 
 def _columns(period: str, total: Counted) -> list[Column]:
     """The period's name stands above the first of its three columns."""
-    names = (f"{period}\nrequests", "\nGPU s", "\ndollars")
+    names = (f"{period}\nreqs", "\nGPU s", "\n$")
     return [Column(name=name, number=True, total=cell) for name, cell in zip(names, _cells(total), strict=True)]
 
 
@@ -178,7 +178,7 @@ def _used(move: Move, counters: Counters) -> int | None:
 
 def _show_limits(uid: str, standing: _Standing, now: datetime) -> None:
     if standing.policy is None:
-        show(f"{uid} is refused: {standing.refusal}")
+        show(f"refused: {standing.refusal}")
         return
     made = table(
         Column(name=uid),
@@ -205,7 +205,7 @@ def _resets(left: Remaining, now: datetime) -> str:
 
 
 def _show_days(counters: Counters, now: datetime) -> None:
-    made = table(Column(name="day"), *(Column(name=name, number=True) for name in ("requests", "GPU s", "dollars")))
+    made = table(Column(name="day"), *(Column(name=name, number=True) for name in ("requests", "GPU s", "$")))
     counted = days(counters, limit=_DAYS_SHOWN)
     for name, one in counted.items():
         made.add_row("today" if name == f"{now:%Y-%m-%d}" else name, *_cells(one))

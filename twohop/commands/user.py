@@ -10,7 +10,7 @@ from rich.text import Text
 from gate.errors import PolicyError
 from gate.plan import STARTER_PLANS, Plan, UserPolicy, with_overrides
 from gate.ports import Documents
-from twohop.documents import changed, field_names, problems
+from twohop.documents import changed, field_names, problems, without_version
 from twohop.errors import BadInputError
 from twohop.given import (
     PLAN_FIELDS,
@@ -46,7 +46,7 @@ def show_(session: Session, uid: str, *, as_json: bool) -> None:
     document = session.run(lambda store: store.read(f"users/{uid}"))
     wrong = _problems(document or {})
     if as_json:
-        show_json({"uid": uid, "malformed": wrong, **(document or {})})
+        show_json({"uid": uid, "malformed": wrong, **without_version(document or {})})
         return
     if wrong:
         raise PolicyError(
@@ -65,7 +65,8 @@ def show_(session: Session, uid: str, *, as_json: bool) -> None:
 def set_(session: Session, uid: str, changes: tuple[str, ...], *, force: bool) -> None:
     """Give a user a plan or limits of their own, or disable them.
 
-    FIELD is plan, disabled, or any limit of a plan; "default" as the value takes a decision back.
+    FIELD is plan, disabled, or any limit that `twohop plan show free` lists; "default" as the value takes a
+    decision back.
 
     \b
         twohop user set UID plan=pro requests_per_day=500

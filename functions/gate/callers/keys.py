@@ -1,0 +1,125 @@
+"""Public keys of those who sign tokens: kept as long as their owner says, and never asked for in a flood."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from gate.callers.key_formats import keys_from_certificates, keys_from_jwks
+from gate.errors import LedgerError, UnauthenticatedError
+from gate.ports import Clock
+
+FIREBASE_CERTIFICATES_URL = "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com"
+APP_CHECK_JWKS_URL = "https://firebaseappcheck.googleapis.com/v1/jwks"
+
+_TIMEOUT = httpx.Timeout(5.0)
+_FETCH_SECONDS_MAX = 10
+_DOCUMENT_BYTES_MAX = 262_144
+_AGE_DEFAULT = timedelta(minutes=5)
+"""For an answer that does not say how long it holds."""
+_AGE_MAX = timedelta(hours=24)
+_GRACE = timedelta(hours=1)
+"""Google signs with a key for hours after it published the next, so a short outage need not stop anybody."""
+_UNKNOWN_PAUSE = timedelta(minutes=1)
+_FAILURE_PAUSE = timedelta(seconds=5)
+
+Keys = Mapping[str, RSAPublicKey]
+
+
+class KeySource(Protocol):
+    """Where public keys come from."""
+
+    async def key(self, kid: str) -> RSAPublicKey:
+        """Return the key of this id.
+
+        Raises:
+            UnauthenticatedError: there is no such key.
+            LedgerError: the keys cannot be had, so nobody can be verified.
+        """
+        ...
+
+
+class RemoteKeys:
+    """Keys that are published at an address. The client is the caller's, to share and to close."""
+
+    def __init__(self, url: str, *, client: httpx.AsyncClient, clock: Clock, read: Callable[[bytes], Keys]) -> None:
+        self._url = url
+        self._client = client
+        self._clock = clock
+        self._read = read
+        self._keys: Keys = {}
+        self._fetching = asyncio.Lock()
+        self._failed = False
+        self._fresh_until = self._ask_again_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
+
+    @classmethod
+    def of_firebase(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
+        """Return the keys that sign Firebase ID tokens."""
+        return cls(FIREBASE_CERTIFICATES_URL, client=client, clock=clock, read=keys_from_certificates)
+
+    @classmethod
+    def of_app_check(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
+        """Return the keys that sign App Check tokens."""
+        return cls(APP_CHECK_JWKS_URL, client=client, clock=clock, read=keys_from_jwks)
+
+    async def key(self, kid: str) -> RSAPublicKey:
+        """See `KeySource.key`."""
+        if self._wants_fetch(kid):
+            async with self._fetching:
+                # Another task may have fetched them while this one waited for its turn.
+                if self._wants_fetch(kid):
+                    await self._fetch()
+        found = self._keys.get(kid)
+        if found and self._clock.now() < self._fresh_until + _GRACE:
+            return found
+        if self._failed:
+            raise LedgerError("the public keys of the sign-in cannot be fetched")
+        raise UnauthenticatedError("the token names a key that its issuer does not have")
+
+    def _wants_fetch(self, kid: str) -> bool:
+        """Say whether asking may help, and is not too soon: forged ids must not become a flood of requests."""
+        now = self._clock.now()
+        return (now >= self._fresh_until or kid not in self._keys) and now >= self._ask_again_at
+
+    async def _fetch(self) -> None:
+        try:
+            async with asyncio.timeout(_FETCH_SECONDS_MAX):
+                answer = await self._answer()
+            keys = self._read(answer.content)
+        except (httpx.HTTPError, TimeoutError, ValueError):
+            # Keys that were good until a moment ago still are, for the length of the grace.
+            self._failed = True
+            now = self._clock.now()
+            self._ask_again_at = now + (_UNKNOWN_PAUSE if now < self._fresh_until else _FAILURE_PAUSE)
+        else:
+            self._keep(keys, _lifetime(answer.headers))
+
+    async def _answer(self) -> httpx.Response:
+        answer = await self._client.get(self._url, timeout=_TIMEOUT, follow_redirects=False)
+        answer.raise_for_status()
+        if len(answer.content) > _DOCUMENT_BYTES_MAX:
+            raise ValueError("the document of keys is too long")
+        return answer
+
+    def _keep(self, keys: Keys, lifetime: timedelta) -> None:
+        now = self._clock.now()
+        self._keys = keys
+        self._failed = False
+        self._fresh_until = now + lifetime
+        self._ask_again_at = now + _UNKNOWN_PAUSE
+
+
+def _lifetime(headers: httpx.Headers) -> timedelta:
+    """Return how long an answer holds from now on: its max-age, less the age it had on arrival."""
+    stated = re.search(r"(?:^|[\s,])max-age=(\d{1,9})", headers.get("cache-control", ""))
+    if not stated:
+        return _AGE_DEFAULT
+    age = headers.get("age", "")
+    left = timedelta(seconds=int(stated[1]) - (int(age) if re.fullmatch(r"\d{1,9}", age) else 0))
+    return min(max(left, timedelta(0)), _AGE_MAX)

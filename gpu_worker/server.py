@@ -1,0 +1,45 @@
+"""The worker behind plain HTTP, for every host that runs a container with a port: `python gpu_worker/server.py`.
+
+`worker/settings.py` lists the environment variables; WORKER_SECRET is the one that must be set. `worker/app.py` lists
+the routes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+# The gate's wire.py lies beside this folder, in the repository and in the image alike.
+sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
+
+from worker.clock import SystemClock
+from worker.engines import open_engine
+from worker.errors import SettingsError
+from worker.log import EventLog
+from worker.service import Service
+from worker.settings import Settings
+
+
+def main() -> int:
+    """Serve until told to stop, and return the exit code."""
+    clock, log = SystemClock(), EventLog()
+    began_ms = clock.monotonic_ms()
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as exc:
+        sys.exit(f"the worker does not start: {exc}")
+    from worker.http import serve  # FastAPI, after the settings are known to be right
+
+    service = Service(settings, clock=clock, log=log)
+    serving = serve(settings, service, open_engine=partial(open_engine, settings), log=log, began_ms=began_ms)
+    return asyncio.run(serving)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # The interpreter's own exit would wait for the compute thread, which may be in the middle of loading a model.
+    os._exit(code)

@@ -1,0 +1,1 @@
+"""The worker: runs one model for requests that hop 1 signed, behind any host's front."""

@@ -1,0 +1,64 @@
+"""The door of the HTTP front: says whether jobs are let in, and knows how many are inside.
+
+It belongs to one event loop, and takes no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from worker.errors import UnavailableError
+
+
+class Door:
+    """Closed while the worker starts, open until it stops, then closed for good."""
+
+    def __init__(self, *, jobs_max: int) -> None:
+        self._jobs_max = jobs_max
+        self._inside = 0
+        self._closed_because = "the worker is starting; try again in a moment"
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+
+    @property
+    def closed_because(self) -> str:
+        """Why no job is let in, or an empty text while the door is open."""
+        return self._closed_because
+
+    def open(self) -> None:
+        """Let jobs in from now on."""
+        self._closed_because = ""
+
+    def shut(self) -> None:
+        """Let no more jobs in. Those inside go on."""
+        self._closed_because = "the worker is stopping; another one takes the job"
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Be inside for as long as the context lasts.
+
+        Raises:
+            UnavailableError: the door is closed, or too many are inside.
+        """
+        if self._closed_because:
+            raise UnavailableError(self._closed_because)
+        if self._inside >= self._jobs_max:
+            raise UnavailableError("the worker has as many jobs as it takes; try again later")
+        self._inside += 1
+        self._emptied.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._emptied.set()
+
+    async def emptied(self, *, seconds_max: float) -> bool:
+        """Wait until nobody is inside. Return False if that takes longer."""
+        try:
+            await asyncio.wait_for(self._emptied.wait(), seconds_max)
+        except TimeoutError:
+            return False
+        return True

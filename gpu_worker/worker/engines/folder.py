@@ -1,0 +1,122 @@
+"""A model's folder: what its own files say about how it wants to be run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.errors import ModelError
+from worker.settings import Task
+
+_HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+"""Never pickled weights: reading those runs code that came with them."""
+_POOLINGS = ("mean", "cls", "lasttoken")
+_MODULES = ("Transformer", "Pooling", "Normalize")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a folder's vectors are made from its model's tokens, as sentence-transformers writes it down."""
+
+    transformer: Path
+    """The folder of weights and tokenizer."""
+    pooling: str
+    """One of mean, cls, lasttoken."""
+    normalize: bool
+    tokens_max: int | None
+    """What the folder says is the longest text; None where only the tokenizer and the model know."""
+
+
+def find_folder(model: str) -> Path:
+    """Return the folder of a model; a hub id that is no folder here is downloaded first.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or model.startswith("."):
+        raise ModelError(f"MODEL={model}: there is no such folder")
+    return _download(model)
+
+
+def _download(hub_id: str) -> Path:
+    import huggingface_hub  # a baked model starts without it
+
+    try:
+        return Path(huggingface_hub.snapshot_download(hub_id, allow_patterns=list(_HUB_FILES)))
+    except Exception as exc:
+        raise ModelError(f"MODEL={hub_id}: it is no folder here, and the hub does not give it: {exc}") from exc
+
+
+def read_task(folder: Path) -> Task:
+    """Return what a model is for, by the name of its architecture."""
+    architectures = read_json(folder / "config.json", {}).get("architectures") or []
+    if any(name.endswith("ForSequenceClassification") for name in architectures):
+        return Task.TEXT_CLASSIFICATION
+    return Task.EMBEDDINGS
+
+
+def read_layout(folder: Path) -> Layout:
+    """Read how vectors are made: `modules.json` says it, and without that it is the mean of the tokens.
+
+    Raises:
+        ModelError: it needs a step that this worker does not know; without the step its vectors would be wrong.
+    """
+    modules: Any = read_json(folder / "modules.json", None)
+    if modules is None:
+        return Layout(transformer=folder, pooling="mean", normalize=False, tokens_max=None)
+    paths = {str(module["type"]).rsplit(".", 1)[-1]: folder / str(module["path"]) for module in modules}
+    _check_steps(folder, paths)
+    transformer = paths["Transformer"]
+    return Layout(
+        transformer=transformer,
+        pooling=_pooling(read_json(paths["Pooling"] / "config.json", {})) if "Pooling" in paths else "mean",
+        normalize="Normalize" in paths,
+        tokens_max=_tokens_max(transformer),
+    )
+
+
+def _check_steps(folder: Path, paths: Mapping[str, Path]) -> None:
+    unknown = [name for name in paths if name not in _MODULES]
+    if unknown or "Transformer" not in paths:
+        raise ModelError(f"the model's modules.json has {', '.join(paths)}; known steps are {', '.join(_MODULES)}")
+    if read_json(folder / "config_sentence_transformers.json", {}).get("default_prompt_name"):
+        raise ModelError("the model puts a default prompt before each text, which this worker does not do")
+
+
+def _pooling(config: Mapping[str, Any]) -> str:
+    """Read either way of writing it: `pooling_mode: "cls"`, or one `pooling_mode_…: true` for each mode."""
+    modes = config.get("pooling_mode", [name for name, on in config.items() if name.startswith("pooling_") and on])
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    names = [str(mode).removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token") for mode in modes]
+    if len(names) != 1 or names[0] not in _POOLINGS:
+        raise ModelError(f"the model pools by {', '.join(names)}; known poolings are {', '.join(_POOLINGS)}")
+    return names[0]
+
+
+def _tokens_max(transformer: Path) -> int | None:
+    # The file is called sentence_bert_config.json, sentence_roberta_config.json and so on, after the model.
+    for path in sorted(transformer.glob("sentence_*config.json")):
+        tokens_max = read_json(path, {}).get("max_seq_length")
+        if isinstance(tokens_max, int):
+            return tokens_max
+    return None
+
+
+def read_json(path: Path, default: Any) -> Any:
+    """Return a file's JSON, or the default where there is no file.
+
+    Raises:
+        ModelError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return default
+    except ValueError as exc:
+        raise ModelError(f"{path.name} of the model is not JSON") from exc

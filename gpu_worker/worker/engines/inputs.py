@@ -1,0 +1,105 @@
+"""What the text tasks take: reads a job's inputs and parameters, or says in one line what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from worker.errors import InputError
+from worker.settings import Limits
+
+_ACCEPTED = "inputs must be a string or a list of strings"
+_UNREADABLE = re.compile("[\x00\ud800-\udfff]")
+_NAME_CHARS_MAX = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """One text or several; how they came is how the answer goes back."""
+
+    texts: tuple[str, ...]
+    single: bool
+
+    def name(self, index: int) -> str:
+        """Return what the sender calls a text, for messages."""
+        return "inputs" if self.single else f"inputs[{index}]"
+
+    def shape(self, rows: Sequence[Any]) -> Any:
+        """Return one answer for one text, or a list of answers for a list."""
+        return rows[0] if self.single else list(rows)
+
+
+def read_texts(inputs: Any, limits: Limits) -> Texts:
+    """Read a job's inputs.
+
+    Raises:
+        InputError: they are not text that a tokenizer can read, or too many, or too long.
+    """
+    if isinstance(inputs, str):
+        texts = Texts(texts=(inputs,), single=True)
+    elif isinstance(inputs, list):
+        texts = Texts(texts=tuple(inputs), single=False)
+    else:
+        raise InputError(f"{_ACCEPTED}, not {_kind(inputs)}")
+    if not 0 < len(texts.texts) <= limits.items_max:
+        raise InputError(f"inputs has {len(texts.texts)} texts, and must have from 1 to {limits.items_max}")
+    for index, text in enumerate(texts.texts):
+        _check_text(text, texts.name(index), limits)
+    return texts
+
+
+def _check_text(text: Any, name: str, limits: Limits) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{name} is {_kind(text)}; {_ACCEPTED}")
+    if len(text) > limits.item_chars_max:
+        raise InputError(f"{name} has {len(text)} characters, and may have {limits.item_chars_max}")
+    unreadable = _UNREADABLE.search(text)
+    if unreadable:
+        what = "a NUL character" if unreadable[0] == "\x00" else "half a surrogate pair, which is no Unicode text,"
+        raise InputError(f"{name} has {what} at position {unreadable.start()}")
+
+
+class Parameters:
+    """A job's parameters, read one at a time. Those that the task does not know are refused at once.
+
+    A misspelt parameter that is passed over would give an answer that is wrong without saying so.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], *, known: Sequence[str]) -> None:
+        unknown = [name for name in parameters if name not in known]
+        if unknown:
+            # ascii() keeps the message one line of plain text whatever the name holds.
+            name = ascii(unknown[0][:_NAME_CHARS_MAX])
+            raise InputError(f"unknown parameter {name}; this model's task takes: {', '.join(known)}")
+        self._parameters = parameters
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a parameter that is true or false."""
+        value = self._parameters.get(name, default)
+        if not isinstance(value, bool):
+            raise InputError(f"parameter {name} must be true or false, not {_kind(value)}")
+        return value
+
+    def count(self, name: str) -> int | None:
+        """Return a parameter that is a whole number of 1 or more, or None where it is null or absent."""
+        value = self._parameters.get(name)
+        if value is None:
+            return None
+        # In Python true is a number; in JSON it is not.
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"parameter {name} must be null or a whole number of 1 or more")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str], *, default: str) -> str:
+        """Return a parameter that is one of a few words."""
+        value = self._parameters.get(name, default)
+        if value not in choices:
+            raise InputError(f"parameter {name} must be one of: {', '.join(choices)}")
+        return str(value)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

