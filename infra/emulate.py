@@ -11,7 +11,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from infra import suite, suite_documents
+from infra import suite
 from infra.suite import HOST, PROJECT, Ports, Suite
 from infra.suite_parts import MissingPartError
 from infra.suite_process import SuiteError
@@ -24,7 +24,7 @@ def main() -> int:
     _say("Starting the Firebase emulators and the worker; the first time takes a minute or two.")
     try:
         with suite.running(Ports(), hosting=True) as running:
-            suite_documents.write_starter_documents(running)
+            suite.write_starter_documents(running)
             _say(_welcome(running))
             _follow(running)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ HOST = "127.0.0.1"
 
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "FIREBASE_EMULATORS_PATH")
 """What the suite takes from the shell. Anything else there, credentials above all, is not its business."""
+_INIT_SECONDS_MAX = 60
 _READY = "All emulators ready"
 _BROKEN = "Failed to load function definition"
 
@@ -117,6 +119,21 @@ def running(ports: Ports, *, settings: Mapping[str, str] | None = None, hosting:
             yield suite
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_starter_documents(suite: Suite) -> None:
+    """Write the first plans and budget, as an owner does: by `twohop init`.
+
+    Raises:
+        SuiteError: it failed; the message is the command's own.
+    """
+    command = [sys.executable, "-m", "twohop.cli", "--ledger", "firestore", "--project", PROJECT, "init"]
+    env = inherited_env() | {"FIRESTORE_EMULATOR_HOST": f"{HOST}:{suite.ports.firestore}"}
+    ran = subprocess.run(
+        command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=_INIT_SECONDS_MAX, check=False
+    )
+    if ran.returncode:
+        raise SuiteError(f"`twohop init` failed: {ran.stderr}")
 
 
 def inherited_env() -> dict[str, str]:

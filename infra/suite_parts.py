@@ -129,7 +129,7 @@ def deployed_runtime() -> str:
 
 
 def _java_major(java: str) -> int:
-    shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    shown = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False)
     found = _JAVA_VERSION.search(shown.stderr)
     return int(found[1]) if found else 0
 
@@ -147,7 +147,7 @@ def _cloud_sdk() -> Path:
     if gcloud is None:
         return Path(os.devnull)
     command = [gcloud, "info", "--format=value(installation.sdk_root)"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return Path(shown.stdout.strip() or os.devnull)
 
 
@@ -177,7 +177,7 @@ def _make_venv(log: Path) -> None:
     ]
     with log.open("a") as output:
         for command in commands:
-            made = subprocess.run(command, stdout=output, stderr=output, timeout=900, check=False)  # noqa: S603
+            made = subprocess.run(command, stdout=output, stderr=output, timeout=900, check=False)
             if made.returncode:
                 remedy = f"connect to a Python package index and try again; pip's words are in {log}"
                 raise MissingPartError("functions/venv", remedy)
@@ -190,7 +190,7 @@ def _python() -> str:
     path = shutil.which(name)
     if path is None:
         return sys.executable
-    works = subprocess.run([path, "-c", ""], capture_output=True, timeout=60, check=False)  # noqa: S603
+    works = subprocess.run([path, "-c", ""], capture_output=True, timeout=60, check=False)
     # A version manager's shim may be there for a version that is not active.
     return sys.executable if works.returncode else path
 

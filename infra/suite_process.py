@@ -23,7 +23,7 @@ class SuiteError(Exception):
 def process(command: list[str], *, env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command in a session of its own, so that it and all that it started can be stopped together."""
     with log.open("ab") as output:
-        running = subprocess.Popen(  # noqa: S603  # our own programs
+        running = subprocess.Popen(  # our own programs
             command,
             cwd=log.parent,
             env=dict(env),
@@ -58,7 +58,7 @@ def _guard(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Stop a process group even if this process is killed: the guard's input ends then, and it wakes up."""
     script = f"read _; exec 2>/dev/null; kill -TERM -$0; sleep {_STOP_SECONDS_MAX}; kill -KILL -$0"
     command = ["sh", "-c", script, str(process.pid)]
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # as above
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # as above
     try:
         yield
     finally:

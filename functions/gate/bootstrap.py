@@ -14,10 +14,11 @@ from typing import Any, Protocol, assert_never
 
 import httpx
 import msgspec
+from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
 from gate.endpoints.answers import answer_json, quota_json
-from gate.endpoints.callable import CallableDoor
+from gate.endpoints.callable import CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
@@ -106,8 +107,8 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         store=store,
         provider=provider,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
-        infer=CallableDoor(infer, InferRequest, origins=origins, log=log),
-        quota=CallableDoor(quota, NoPayload | None, origins=origins, log=log),
+        infer=CallableDoor(infer, Decoder(Envelope[InferRequest]), origins=origins, log=log),
+        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), origins=origins, log=log),
     )
 
 

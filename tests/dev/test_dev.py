@@ -108,9 +108,13 @@ def test_anonymous_users_have_the_anonymous_plan(person: Person) -> None:
 
 def test_the_firebase_sdk_reads_a_refusal_and_its_details(person: Person) -> None:
     """An app can say when to come back."""
-    with pytest.raises(FirebaseError) as refused:
+
+    def call_too_often() -> None:
         for _ in range(10):
             person.call("infer", {"inputs": "again"})
+
+    with pytest.raises(FirebaseError) as refused:
+        call_too_often()
 
     assert refused.value.code == "functions/resource-exhausted"
     assert refused.value.details["limit"] == "requests_per_minute"

@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,10 +81,8 @@ def _call_and_hang(dev: Dev) -> None:
     token = dev.token("alice")
 
     def call() -> None:
-        try:
+        with suppress(httpx.HTTPError):  # Its server is killed meanwhile.
             dev.call("infer", {"inputs": "in flight"}, token=token)
-        except httpx.HTTPError:
-            pass  # Its server is killed meanwhile.
 
     threading.Thread(target=call, daemon=True).start()
 
@@ -97,8 +96,7 @@ def _ends(pid: int) -> bool:
     return _until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-def _until(holds: object) -> bool:
-    assert callable(holds)
+def _until(holds: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if holds():

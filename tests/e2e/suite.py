@@ -10,8 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from infra import suite_parts
-from infra.suite import HOST, PROJECT, REGION, Suite, free_ports, inherited_env, running
-from infra.suite_documents import write_starter_documents
+from infra.suite import HOST, PROJECT, REGION, Suite, free_ports, inherited_env, running, write_starter_documents
 from infra.suite_parts import ROOT, MissingPartError
 from tests.missing import missing
 

@@ -49,6 +49,4 @@ class DemoClient:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         response = await self._http.post(f"/demo-twohop/us-central1/{name}", json={"data": data}, headers=headers)
         answer = response.json()
-        return Reply(
-            status=response.status_code, result=answer.get("result") or {}, error=answer.get("error") or {}
-        )
+        return Reply(status=response.status_code, result=answer.get("result") or {}, error=answer.get("error") or {})

@@ -61,7 +61,8 @@ class Story:
         _expect(len(vectors[0]) == 384, "an embedding of all-MiniLM-L6-v2 has 384 numbers")
         usage = reply.result["usage"]
         self._says(
-            f"Held {usage['held_microdollars']:,} micro-dollars before, settled {usage['settled_microdollars']:,} after: "
+            f"Held {usage['held_microdollars']:,} micro-dollars before, "
+            f"settled {usage['settled_microdollars']:,} after: "
             f"{usage['gpu_seconds']:.1f} s of the worker, its start included."
         )
 
@@ -70,7 +71,8 @@ class Story:
         quota = self._good(await self._client.call("quota", token, None))["quota"]
         for name, row in quota.items():
             self._says(f"{name.replace('_', ' '):<24}{row['remaining']:>12,} of {row['limit']:>12,}")
-        _expect(quota["requests_per_day"]["remaining"] == quota["requests_per_day"]["limit"] - 1, "one request counted")
+        today = quota["requests_per_day"]
+        _expect(today["remaining"] == today["limit"] - 1, "one request counted")
 
     async def _uninvited(self) -> None:
         self._title("Somebody uninvited is refused, and costs nothing")
@@ -95,8 +97,8 @@ class Story:
         second = self._good(await self._client.call("infer", token, request))
         _expect(first["outputs"] == second["outputs"], "both get the same answer")
         _expect(first["job_id"] == second["job_id"], "it is one job")
-        counted = {name: row["remaining"] for name, row in second["quota"].items() if name == "requests_per_day"}
-        _expect(counted["requests_per_day"] == first["quota"]["requests_per_day"]["remaining"], "it is counted once")
+        left = [answer["quota"]["requests_per_day"]["remaining"] for answer in (first, second)]
+        _expect(left[0] == left[1], "it is counted once")
         self._says(f"Answered twice, run once, counted once: job {first['job_id'][:12]}…")
 
     async def _print_ledger(self) -> None:
@@ -104,7 +106,8 @@ class Story:
         jobs = await self._ledger.jobs()
         self._console.print(jobs_table(jobs))
         _expect(len(jobs) == 2 + _BURST, f"{2 + _BURST} jobs ran")
-        _expect(all(0 < (job.settled_microdollars or 0) <= job.held_microdollars for job in jobs), "no job over its hold")
+        within = (0 < (job.settled_microdollars or 0) <= job.held_microdollars for job in jobs)
+        _expect(all(within), "each job settled within its hold")
 
     def _title(self, text: str) -> None:
         self._console.print(f"\n[bold]{text}[/bold]")
@@ -121,7 +124,7 @@ class Story:
         self._says(f"{who}: [yellow]{reply.code}[/yellow] {reply.error['message']}")
 
 
-def _expect(holds: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
+def _expect(holds: bool, what: str) -> None:
     if not holds:
         raise StoryError(f"expected {what}")
 

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from gate.bootstrap import Hop1
 from gate.callers.dev import DevSignIn
+from gate.endpoints.cors import LOOPBACK_ORIGIN
 from gate.errors import GateError
 from twohop.dev.sign_in import SignInRoutes
 
@@ -47,7 +48,7 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     # The sign-in's doors have no allow-list of their own: only pages of this machine may use them.
-    loopback = Middleware(CORSMiddleware, allow_origin_regex=r"^http://(localhost|127\.0\.0\.1)(:\d+)?$", allow_headers=["*"])
+    loopback = Middleware(CORSMiddleware, allow_origin_regex=LOOPBACK_ORIGIN, allow_headers=["*"])
     sign_in_routes = Starlette(routes=SignInRoutes(sign_in).routes(), middleware=[loopback])
     app = Starlette(
         routes=[

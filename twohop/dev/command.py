@@ -43,7 +43,7 @@ _console = Console(stderr=True, highlight=False)
     help="Folder of the ledger and the logs.",
 )
 @click.option("--quiet", is_flag=True, help="Write hop 1's events to gate.log in that folder, not to the terminal.")
-def dev(port: int, model: str | None, state: Path, quiet: bool) -> None:  # noqa: FBT001 - click passes it by name
+def dev(port: int, model: str | None, state: Path, quiet: bool) -> None:
     """Run both hops on this machine: SQLite ledger, dev sign-in, the model on this CPU."""
     _check_port(port)
     state.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,8 @@ def _wait_for_model(worker: WorkerProcess) -> None:
         _console.print("Loading the model …")
     with _console.status("Loading the model …") as status:
         worker.wait_until_ready(lambda seconds: status.update(f"Loading the model … {seconds:.0f} s"))
-    _console.print(f"[dim]The model is loaded ({time.monotonic() - begun:.1f} s); hop 2 answers at {worker.url}[/dim]")
+    seconds = time.monotonic() - begun
+    _console.print(f"[dim]The model is loaded ({seconds:.1f} s); hop 2 answers at {worker.url}[/dim]")
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - no threads yet
             )
 
     def wait_until_ready(self, tell: Callable[[float], None]) -> None:
@@ -64,7 +64,7 @@ class WorkerProcess:
         while not self._is_ready():
             seconds = time.monotonic() - begun
             if self._process is None or self._process.poll() is not None or seconds > _READY_SECONDS_MAX:
-                raise WorkerError(f"the worker did not start; its last words, from {self._log_path}:\n{self._last_words()}")
+                raise WorkerError(f"the worker did not start; its log, {self._log_path}, ends:\n{self._last_words()}")
             tell(seconds)
             time.sleep(0.2)
 

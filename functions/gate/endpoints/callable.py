@@ -1,6 +1,7 @@
 """A door that speaks the Firebase callable protocol, so that the unmodified Firebase SDKs are its clients.
 
-Request: `POST`, JSON, `{"data": …}`. Answer: `{"result": …}`, or a status and `{"error": {status, message, details}}`.
+Request: `POST`, JSON, `{"data": …}`. Answer: `{"result": …}`, or an HTTP status of 400 or more and
+`{"error": {status, message, details}}`.
 A client that asks for `text/event-stream` gets the same as one event with status 200, refusals too: the JS SDK's
 `.stream()` looks at nothing else, and would wait for ever.
 """
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.json import Decoder
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -30,7 +32,9 @@ _Payload = TypeVar("_Payload")
 _Handler = Callable[[Credentials, _Payload], Awaitable[dict[str, Any]]]
 
 
-class _Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fields=True):
+    """The body of a callable's request."""
+
     data: _Payload
 
 
@@ -38,10 +42,10 @@ class CallableDoor(Generic[_Payload]):
     """An ASGI app around one handler: reads, refuses what is malformed, answers, and never lets a traceback out."""
 
     def __init__(
-        self, handler: _Handler[_Payload], payload: type[_Payload], *, origins: Origins, log: EventLog
+        self, handler: _Handler[_Payload], decoder: Decoder[Envelope[_Payload]], *, origins: Origins, log: EventLog
     ) -> None:
         self._handler = handler
-        self._decoder = msgspec.json.Decoder(_Envelope[payload])  # type: ignore[valid-type]  # a run-time type
+        self._decoder = decoder
         self._origins = origins
         self._log = log
         self._app: ASGIApp = origins.around(self._serve)
@@ -76,7 +80,7 @@ class CallableDoor(Generic[_Payload]):
 
     def _decode(self, body: bytes) -> _Payload:
         try:
-            envelope: _Envelope[_Payload] = self._decoder.decode(body)
+            envelope: Envelope[_Payload] = self._decoder.decode(body)
         except msgspec.ValidationError as exc:
             raise InvalidRequestError(f"The request is malformed: {exc}") from exc
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp
 from gate.errors import ForbiddenError, SettingsError
 
 _ORIGIN = re.compile(r"^(https?://[^/\s*]+|[a-z]+-extension://[^/\s*]+)$")
-_LOOPBACK = r"^http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$"
+LOOPBACK_ORIGIN = r"^http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$"
+"""Pages of the developer's own machine."""
 _HEADERS = (
     "authorization",
     "content-type",
@@ -28,7 +29,7 @@ class Origins:
 
     def __init__(self, allowed: Iterable[str], *, allow_loopback: bool) -> None:
         self._allowed = tuple(allowed)
-        self._loopback = re.compile(_LOOPBACK) if allow_loopback else None
+        self._loopback = re.compile(LOOPBACK_ORIGIN) if allow_loopback else None
         for origin in self._allowed:
             if not _ORIGIN.match(origin):
                 raise SettingsError(
