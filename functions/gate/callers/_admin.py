@@ -10,7 +10,7 @@ _lock = Lock()
 
 def admin_app(project: str, *, timeout_seconds: float) -> Any:
     """Return this process's app for a project; the first call makes it. Safe to call from any thread."""
-    import firebase_admin  # noqa: PLC0415 - most gates never need it
+    import firebase_admin
 
     name = f"twohop/{project}"
     with _lock:

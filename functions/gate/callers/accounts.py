@@ -37,7 +37,7 @@ class FirebaseAccounts:
         return await asyncio.to_thread(self._look_up, uid)
 
     def _look_up(self, uid: str) -> Account | None:
-        from firebase_admin import auth  # noqa: PLC0415 - a quarter of a second, and most gates never ask
+        from firebase_admin import auth
 
         try:
             user = auth.get_user(uid, app=self._app)

@@ -22,7 +22,7 @@ class FirebaseReplayGuard:
         return await asyncio.to_thread(self._consume, token)
 
     def _consume(self, token: str) -> bool:
-        from firebase_admin import app_check  # noqa: PLC0415 - a quarter of a second, and most gates never ask
+        from firebase_admin import app_check
 
         try:
             claims = app_check.verify_token(token, app=self._app, consume=True)

@@ -1,0 +1,185 @@
+"""HTTP as providers need it: bounded, tried again only where nothing was taken, errors in the gate's words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from gate.errors import ProviderTimeoutError, ProviderUnavailableError, SettingsError
+
+_CONNECT_SECONDS = 5.0
+_WRITE_SECONDS = 30.0
+_TRIES_MAX = 4
+_PAUSE_SECONDS_FIRST = 0.25
+_RETRY_AFTER_SECONDS_DEFAULT = 5.0
+_RETRY_AFTER_SECONDS_MAX = 300.0
+_CONNECTIONS_MAX = 500
+_KEPT_SECONDS = 4.0
+"""Uvicorn hangs up after five: a connection must not be used in the moment in which it is closed."""
+
+_BUSY = (429, 503)
+"""Answers of a host that took nothing, so asking again cannot run a job twice."""
+_NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One response, read to its end unless it is too long."""
+
+    status: int
+    body: bytes
+    whole: bool
+    """False if there is more of it than the provider may answer; then the body is empty."""
+    elapsed_ms: int
+    retry_after_seconds: float | None
+
+    @property
+    def ok(self) -> bool:
+        """True if the request was taken and answered."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_hint_seconds(self) -> float:
+        """How long a client should wait before it asks again."""
+        return self.retry_after_seconds or _RETRY_AFTER_SECONDS_DEFAULT
+
+    def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises:
+            ValueError: it is something else, or cut off.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError as exc:
+            raise ValueError("nested too deeply") from exc
+
+
+class HttpHost:
+    """Keeps one client open to a host. It is made at the first request, inside the event loop that uses it."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        bytes_out_max: int,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._name = name
+        self._bytes_out_max = bytes_out_max
+        self._transport = transport
+        self._sleep = sleep
+        self._client: httpx.AsyncClient | None = None
+
+    async def ask(self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0) -> Answer:
+        """Send a request and return its answer. A busy host is asked again, for as long as the patience lasts.
+
+        Args:
+            make: makes the request, anew for each try: a worker takes one signature only once.
+            read_seconds: how long to wait for the answer.
+            patience_seconds: how long all pauses together may be.
+
+        Raises:
+            ProviderUnavailableError: nothing was sent.
+            ProviderTimeoutError: it was sent, and there is no whole answer.
+        """
+        for attempt in range(_TRIES_MAX - 1):
+            answer = await self._once(make(), read_seconds)
+            pause = answer.retry_after_seconds or _PAUSE_SECONDS_FIRST * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and protects nothing
+            patience_seconds -= pause
+            if answer.status not in _BUSY or patience_seconds < 0:
+                return answer
+            await self._sleep(pause)
+        return await self._once(make(), read_seconds)
+
+    async def close(self) -> None:
+        """Close connections. Closing twice is fine."""
+        client, self._client = self._client, None
+        if client:
+            await client.aclose()
+
+    async def _once(self, ask: Ask, read_seconds: float) -> Answer:
+        try:
+            # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
+            async with asyncio.timeout(read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS):
+                return await self._exchange(ask, read_seconds)
+        except _NEVER_SENT as exc:
+            raise ProviderUnavailableError(f"{self._name}: {type(exc).__name__}; nothing was sent") from exc
+        except (httpx.HTTPError, TimeoutError) as exc:
+            raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
+
+    async def _exchange(self, ask: Ask, read_seconds: float) -> Answer:
+        begun = time.monotonic()
+        limits = httpx.Timeout(read_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS, write=_WRITE_SECONDS)
+        # Uncompressed, so that the bytes that are counted are the bytes that are kept.
+        headers = {**ask.headers, "accept": "application/json", "accept-encoding": "identity"}
+        sending = self._open().stream(ask.method, ask.url, headers=headers, content=ask.body, timeout=limits)
+        async with sending as response:
+            body, whole = await self._read(response)
+        return Answer(
+            status=response.status_code,
+            body=body,
+            whole=whole,
+            elapsed_ms=round((time.monotonic() - begun) * 1000),
+            retry_after_seconds=_retry_after_seconds(response.headers),
+        )
+
+    async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > self._bytes_out_max:
+                return b"", False
+        return bytes(body), True
+
+    def _open(self) -> httpx.AsyncClient:
+        if self._client is None:
+            limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=_KEPT_SECONDS)
+            transport = self._transport or httpx.AsyncHTTPTransport(retries=1, limits=limits)
+            self._client = httpx.AsyncClient(transport=transport, follow_redirects=False)
+        return self._client
+
+
+def header_text(name: str, value: str) -> str:
+    """Return a setting that goes into a header.
+
+    Raises:
+        SettingsError: it is empty, or no header can carry it; the reason names it and never shows it.
+    """
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise SettingsError(f"{name} is empty or has characters that no key has; was a line break copied with it?")
+    return value
+
+
+def _retry_after_seconds(headers: httpx.Headers) -> float | None:
+    """Read Retry-After in its form of seconds. The form of a date is rare, and needs both clocks to be right."""
+    stated = headers.get("retry-after", "")
+    return min(float(stated), _RETRY_AFTER_SECONDS_MAX) if re.fullmatch(r"\d{1,9}", stated) else None

@@ -1,0 +1,135 @@
+"""A worker behind plain HTTP: one POST runs one job, and the answer is the job's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from gate import wire
+from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderUsage
+from gate.providers._http import Answer, Ask, HttpHost
+from gate.providers._results import ended, failed, left_ms, read_result, too_large
+
+_ANSWER_SECONDS = 5.0
+_PATIENCE_SECONDS_MAX = 8.0
+_INPUT_MESSAGE = "The model does not take this input."
+_REMEDIES = {
+    401: "it does not take WORKER_SECRET; set the same one on both sides",
+    403: "it does not take WORKER_SECRET, or its host lets nobody in",
+    404: "there is nothing at the address's path",
+    405: "the address does not take POST",
+    413: "the request is larger than it takes",
+}
+
+Sign = Callable[[Order], Mapping[str, str]]
+"""Returns the headers that prove where an order comes from, as of now."""
+
+
+class WorkerOverHttp:
+    """Sends orders to one address. What containers and the local worker have in common."""
+
+    def __init__(
+        self, *, name: str, url: httpx.URL, sign: Sign, clock: Clock, http: HttpHost, start_seconds_max: float
+    ) -> None:
+        self._name = name
+        self._url = url
+        self._sign = sign
+        self._clock = clock
+        self._http = http
+        self._start_seconds_max = start_seconds_max
+
+    async def run(self, order: Order, *, bytes_in_max: int, patient: bool = True) -> ProviderJob:
+        """Run an order to its end.
+
+        Raises:
+            ProviderError: as `Provider.submit` says.
+        """
+        left_seconds = left_ms(order, self._clock, self._name) / 1000
+        if len(order.body) > bytes_in_max:
+            raise ProviderRejectedError(f"{self._name}: the request has more than {bytes_in_max} bytes")
+        longest = order.execution_ms_max / 1000 + self._start_seconds_max + _ANSWER_SECONDS
+        answer = await self._http.ask(
+            lambda: self._post(order),
+            read_seconds=min(longest, left_seconds),
+            patience_seconds=min(_PATIENCE_SECONDS_MAX, left_seconds / 4) if patient else 0,
+        )
+        return self._job(answer, order)
+
+    async def health(self) -> ProviderHealth:
+        """Ask the worker itself. One that answers without knowing the question takes jobs all the same.
+
+        Raises:
+            ProviderError: there is no answer.
+        """
+        ask = Ask(method="GET", url=str(self._url.copy_with(raw_path=b"/readyz")), headers={})
+        answer = await self._http.ask(lambda: ask, read_seconds=_ANSWER_SECONDS)
+        ready = answer.ok or answer.status in (404, 405)
+        return ProviderHealth(ready=ready, workers_running=int(ready), jobs_queued=0)
+
+    def _post(self, order: Order) -> Ask:
+        headers = {"content-type": "application/json", **self._sign(order)}
+        return Ask(method="POST", url=str(self._url), headers=headers, body=order.body)
+
+    def _job(self, answer: Answer, order: Order) -> ProviderJob:
+        if not answer.whole:
+            return too_large(order.job_id, _measured(answer, order))
+        if answer.ok:
+            return _answered(answer, order)
+        failure = _failure_told(answer)
+        if answer.status in (400, 422):
+            return _refused_input(failure, order)
+        if answer.status >= 500 and answer.status != 503 and (failure or answer.status == 500):
+            return _crashed(failure, answer, order)
+        raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> ProviderError:
+        if answer.status in (409, 429, 503):
+            retry = answer.retry_hint_seconds
+            return ProviderUnavailableError(f"{self._name}: HTTP {answer.status}", retry_after_seconds=retry)
+        if answer.status >= 500:
+            return ProviderTimeoutError(f"{self._name}: HTTP {answer.status}; the job may have run")
+        remedy = _REMEDIES.get(answer.status, "the address answers, and it is no worker")
+        return ProviderRejectedError(f"{self._name}: HTTP {answer.status}; {remedy}")
+
+
+def _answered(answer: Answer, order: Order) -> ProviderJob:
+    try:
+        result = read_result(answer.json())
+    except ValueError:
+        return failed(order.job_id, _measured(answer, order), message="The model's answer cannot be read.")
+    return ended(order.job_id, result, _told(result) or _measured(answer, order))
+
+
+def _refused_input(told: wire.WorkResult | None, order: Order) -> ProviderJob:
+    """Return the job whose input the worker did not take; it was not run."""
+    usage = (told and _told(told)) or ProviderUsage(execution_ms=0)
+    message = told.failure.message if told and told.failure else _INPUT_MESSAGE
+    return failed(order.job_id, usage, code="invalid-argument", message=message)
+
+
+def _crashed(told: wire.WorkResult | None, answer: Answer, order: Order) -> ProviderJob:
+    measured = _measured(answer, order)
+    return ended(order.job_id, told, _told(told) or measured) if told else failed(order.job_id, measured)
+
+
+def _failure_told(answer: Answer) -> wire.WorkResult | None:
+    """Return the failure that a Twohop worker put into its answer; None if this is another's words."""
+    try:
+        result = wire.WorkResult.from_json(answer.json())
+    except (wire.WireError, ValueError):
+        return None
+    return result if result.failure else None
+
+
+def _told(result: wire.WorkResult) -> ProviderUsage | None:
+    if result.usage is None:
+        return None
+    return ProviderUsage(execution_ms=result.usage.execution_ms, start_ms=result.usage.start_ms)
+
+
+def _measured(answer: Answer, order: Order) -> ProviderUsage:
+    """Return what the job can have taken at most. What is beyond its execution's limit was the worker's start."""
+    execution_ms = min(answer.elapsed_ms, order.execution_ms_max)
+    return ProviderUsage(execution_ms=execution_ms, start_ms=answer.elapsed_ms - execution_ms)

@@ -1,0 +1,93 @@
+"""A container behind an address: Twohop's worker on any host, or the developer's own app."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from gate import wire
+from gate.errors import SettingsError
+from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.providers._addresses import checked_address
+from gate.providers._http import HttpHost, Sleep, header_text
+from gate.providers._results import checked_secret, signed
+from gate.providers._worker import Sign, WorkerOverHttp
+
+
+class ContainerProvider:
+    """A `Provider` that posts each job to one address and waits for its end. Nothing is queued.
+
+    Args:
+        url: answers POST with the worker's result, or with the outputs themselves as JSON.
+        worker_secret: signs each request, or is the key itself.
+        clock: says how long an order is still worth something.
+        auth: `signature` for Twohop's worker; `bearer` for an app that checks a plain key.
+        start_seconds_max: how long a host that scales to zero may take to start the container.
+        transport: another way to send requests.
+        sleep: another way to wait.
+
+    Raises:
+        SettingsError: one of them cannot be right.
+    """
+
+    capabilities = Capabilities(
+        name="container",
+        queues=False,
+        stops_at_timeout=False,
+        bytes_in_max=10_000_000,
+        bytes_out_max=20_000_000,
+        retention_seconds=0,
+        wait_seconds_max=900,
+    )
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        worker_secret: bytes,
+        clock: Clock,
+        auth: str = "signature",
+        start_seconds_max: float = 60,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        bytes_out_max = self.capabilities.bytes_out_max
+        self._http = HttpHost(name="container", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+        self._worker = WorkerOverHttp(
+            name="container",
+            url=checked_address(url, setting="CONTAINER_URL"),
+            sign=_sign(auth, worker_secret, clock),
+            clock=clock,
+            http=self._http,
+            start_seconds_max=start_seconds_max,
+        )
+
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in
+        """See `Provider.submit`. Waits for the job's end, however short the wait is meant to be."""
+        return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max)
+
+    async def status(self, provider_job_id: str) -> ProviderJob:
+        """See `Provider.status`. Nothing is kept, so no job is known."""
+        return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+
+    async def cancel(self, provider_job_id: str) -> None:
+        """See `Provider.cancel`. A job ends before anybody knows an id to cancel it by."""
+
+    async def health(self) -> ProviderHealth:
+        """See `Provider.health`. A host that scales to zero may start the container to answer."""
+        return await self._worker.health()
+
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self._http.close()
+
+
+def _sign(auth: str, secret: bytes, clock: Clock) -> Sign:
+    if auth == "signature":
+        checked_secret(secret)
+        return lambda order: signed(order, secret=secret, now=clock.now()).to_headers()
+    if auth == "bearer":
+        key = header_text("WORKER_SECRET", secret.decode("utf-8", "replace"))
+        return lambda order: {"authorization": f"Bearer {key}", wire.JOB_HEADER: order.job_id}
+    raise SettingsError("CONTAINER_AUTH is not one of: signature, bearer")

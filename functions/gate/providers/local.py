@@ -1,0 +1,106 @@
+"""The worker on this machine: development with a real model and no GPU."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+
+from gate.errors import ProviderError, ProviderUnavailableError
+from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.providers._addresses import checked_loopback
+from gate.providers._http import HttpHost, Sleep
+from gate.providers._results import checked_secret, left_ms, signed
+from gate.providers._worker import WorkerOverHttp
+
+_PAUSE_SECONDS = 0.25
+
+
+class LocalProvider:
+    """A `Provider` over the worker's own HTTP, which waits for a worker that is still starting.
+
+    Args:
+        url: the worker's address on this machine; without a path, its `/infer`.
+        worker_secret: signs each request, as in production.
+        clock: says how long an order is still worth something.
+        transport: another way to send requests.
+        sleep: another way to wait.
+
+    Raises:
+        SettingsError: the address is not this machine's, or the secret is too short.
+    """
+
+    capabilities = Capabilities(
+        name="local",
+        queues=False,
+        stops_at_timeout=False,
+        bytes_in_max=10_000_000,
+        bytes_out_max=20_000_000,
+        retention_seconds=0,
+        wait_seconds_max=900,
+    )
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        worker_secret: bytes,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        address = checked_loopback(url, setting="LOCAL_WORKER_URL")
+        secret = checked_secret(worker_secret)
+        self._clock = clock
+        self._sleep = sleep
+        bytes_out_max = self.capabilities.bytes_out_max
+        self._http = HttpHost(name="local", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+        self._worker = WorkerOverHttp(
+            name="local",
+            url=address if address.path != "/" else address.copy_with(path="/infer"),
+            sign=lambda order: signed(order, secret=secret, now=clock.now()).to_headers(),
+            clock=clock,
+            http=self._http,
+            start_seconds_max=0,
+        )
+
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in
+        """See `Provider.submit`. A worker that does not take jobs yet is waited for until the order expires."""
+        while True:
+            try:
+                return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max, patient=False)
+            except ProviderUnavailableError:
+                await self._wait_until_ready(order)
+
+    async def status(self, provider_job_id: str) -> ProviderJob:
+        """See `Provider.status`. Nothing is kept, so no job is known."""
+        return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+
+    async def cancel(self, provider_job_id: str) -> None:
+        """See `Provider.cancel`. A job ends before anybody knows an id to cancel it by."""
+
+    async def health(self) -> ProviderHealth:
+        """See `Provider.health`."""
+        return await self._worker.health()
+
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self._http.close()
+
+    async def _wait_until_ready(self, order: Order) -> None:
+        """Ask for readiness rather than send the job again and again. The first pause comes before the first ask.
+
+        Raises:
+            ProviderUnavailableError: the order expired meanwhile.
+        """
+        ready = False
+        while not ready:
+            left = left_ms(order, self._clock, "local: is the worker running?") / 1000
+            await self._sleep(min(_PAUSE_SECONDS, left))
+            ready = await self._is_ready()
+
+    async def _is_ready(self) -> bool:
+        try:
+            return (await self._worker.health()).ready
+        except ProviderError:
+            return False

@@ -1,0 +1,180 @@
+"""RunPod's serverless queue, over its job API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from urllib.parse import quote
+
+import httpx
+
+from gate.errors import (
+    ProviderError,
+    ProviderRejectedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+    SettingsError,
+)
+from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.providers._addresses import checked_address
+from gate.providers._http import Answer, Ask, HttpHost, Sleep, header_text
+from gate.providers._results import checked_secret, left_ms, signed, too_large
+from gate.providers._runpod_json import health_of, job_of
+
+BASE_URL = "https://api.runpod.ai/v2"
+
+_RUN_BYTES_MAX = 10_000_000
+_RUNSYNC_BYTES_MAX = 20_000_000
+_EXECUTION_MS_MIN = 5_000
+_LIFETIME_MS_MIN = 10_000
+_WAIT_MS_MIN = 1_000
+_WAIT_MS_MAX = 300_000
+_ANSWER_SECONDS = 15.0
+_PATIENCE_SECONDS_MAX = 8.0
+_REMEDIES = {
+    401: "RunPod does not know RUNPOD_API_KEY",
+    402: "RunPod wants to be paid: look at the account's balance",
+    403: "RUNPOD_API_KEY is not allowed to use this endpoint",
+    404: "there is no endpoint RUNPOD_ENDPOINT_ID, or it is another account's",
+    413: "the request is larger than RunPod takes",
+}
+
+
+class RunPodProvider:
+    """A `Provider` that hands jobs to a RunPod endpoint.
+
+    Args:
+        endpoint_id: the serverless endpoint's.
+        api_key: one that is restricted to this endpoint is enough.
+        worker_secret: signs each request, for the worker to check.
+        clock: says how long an order is still worth something.
+        base_url: of the job API.
+        transport: another way to send requests.
+        sleep: another way to wait.
+
+    Raises:
+        SettingsError: one of them cannot be right.
+    """
+
+    capabilities = Capabilities(
+        name="runpod",
+        queues=True,
+        stops_at_timeout=True,
+        bytes_in_max=_RUN_BYTES_MAX,
+        bytes_out_max=_RUNSYNC_BYTES_MAX,
+        retention_seconds=60,
+        wait_seconds_max=_WAIT_MS_MAX / 1000,
+    )
+
+    def __init__(
+        self,
+        *,
+        endpoint_id: str,
+        api_key: str,
+        worker_secret: bytes,
+        clock: Clock,
+        base_url: str = BASE_URL,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", endpoint_id):
+            raise SettingsError("RUNPOD_ENDPOINT_ID is no endpoint's id: letters and digits, without the address")
+        base = str(checked_address(base_url, setting="RunPod's base_url")).rstrip("/")
+        self._url = f"{base}/{endpoint_id}"
+        self._headers = {"authorization": f"Bearer {header_text('RUNPOD_API_KEY', api_key)}"}
+        self._secret = checked_secret(worker_secret)
+        self._clock = clock
+        bytes_out_max = self.capabilities.bytes_out_max
+        self._http = HttpHost(name="runpod", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
+        """See `Provider.submit`. Waits at RunPod, up to five minutes."""
+        left = left_ms(order, self._clock, "runpod")
+        wait_ms = min(int(wait_seconds * 1000), left, _WAIT_MS_MAX)
+        path, bytes_max = "/run", _RUN_BYTES_MAX
+        if wait_ms >= _WAIT_MS_MIN:
+            path, bytes_max = f"/runsync?wait={wait_ms}", _RUNSYNC_BYTES_MAX
+        ask = self._post(path, self._body(order, left, bytes_max))
+        answer = await self._http.ask(
+            lambda: ask,
+            read_seconds=max(wait_ms, 0) / 1000 + _ANSWER_SECONDS,
+            patience_seconds=min(_PATIENCE_SECONDS_MAX, left / 4000),
+        )
+        return _submitted(answer, order)
+
+    async def status(self, provider_job_id: str) -> ProviderJob:
+        """See `Provider.status`."""
+        answer = await self._ask("GET", f"/status/{quote(provider_job_id, safe='')}")
+        if answer.status == 404:
+            return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+        if not answer.ok:
+            raise _refusal(answer)
+        if not answer.whole:
+            return too_large(provider_job_id, None)
+        return job_of(_json(answer))
+
+    async def cancel(self, provider_job_id: str) -> None:
+        """See `Provider.cancel`."""
+        answer = await self._ask("POST", f"/cancel/{quote(provider_job_id, safe='')}")
+        # RunPod says 400 or 404 of a job that has ended or that it never saw.
+        if not answer.ok and answer.status not in (400, 404, 409):
+            raise _refusal(answer)
+
+    async def health(self) -> ProviderHealth:
+        """See `Provider.health`."""
+        answer = await self._ask("GET", "/health")
+        if not answer.ok:
+            raise _refusal(answer)
+        return health_of(_json(answer))
+
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self._http.close()
+
+    def _body(self, order: Order, left: int, bytes_max: int) -> bytes:
+        """Return the job as RunPod takes it, signed now, to be dropped by RunPod when nobody waits any more."""
+        policy = {
+            "executionTimeout": max(min(order.execution_ms_max, left), _EXECUTION_MS_MIN),
+            "ttl": max(left, _LIFETIME_MS_MIN),
+        }
+        request = signed(order, secret=self._secret, now=self._clock.now())
+        body = json.dumps({"input": request.to_envelope(), "policy": policy}, ensure_ascii=False).encode()
+        if len(body) > bytes_max:
+            raise ProviderRejectedError(f"runpod: the request has {len(body)} bytes, and {bytes_max} are allowed")
+        return body
+
+    def _post(self, path: str, body: bytes) -> Ask:
+        headers = {**self._headers, "content-type": "application/json"}
+        return Ask(method="POST", url=self._url + path, headers=headers, body=body)
+
+    async def _ask(self, method: str, path: str) -> Answer:
+        ask = Ask(method=method, url=self._url + path, headers=self._headers)
+        return await self._http.ask(lambda: ask, read_seconds=_ANSWER_SECONDS, patience_seconds=2)
+
+
+def _submitted(answer: Answer, order: Order) -> ProviderJob:
+    if answer.ok:
+        return job_of(_json(answer)) if answer.whole else too_large(order.job_id, None)
+    if answer.status >= 500 and answer.status != 503:
+        raise ProviderTimeoutError(f"runpod: HTTP {answer.status}; the job may have been taken")
+    raise _refusal(answer)
+
+
+def _refusal(answer: Answer) -> ProviderError:
+    """Return the error that an answer means of which it is sure that it started nothing."""
+    if answer.status in _REMEDIES:
+        return ProviderRejectedError(f"runpod: HTTP {answer.status}; {_REMEDIES[answer.status]}")
+    if answer.status == 429 or answer.status >= 500:
+        retry = answer.retry_hint_seconds
+        return ProviderUnavailableError(f"runpod: HTTP {answer.status}", retry_after_seconds=retry)
+    return ProviderRejectedError(
+        f"runpod: HTTP {answer.status}; this version of Twohop sends what RunPod does not take"
+    )
+
+
+def _json(answer: Answer) -> object:
+    try:
+        return answer.json()
+    except ValueError as exc:
+        raise ProviderTimeoutError(f"runpod: HTTP {answer.status} with an answer that is no JSON") from exc

@@ -1,0 +1,139 @@
+"""Every `Provider` keeps the promises of all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gate.errors import ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from gate.ports import Provider, ProviderState, ProviderUsage
+from gate.providers.container import ContainerProvider
+from gate.providers.local import LocalProvider
+from gate.providers.runpod import RunPodProvider
+from gate.providers.scripted import Act, ScriptedProvider
+from tests.contract.provider_contract import ProviderContract
+from tests.makers import FakeClock
+from tests.providers.hosts import API_KEY, ENDPOINT, SECRET, URL, RunPodDouble, Sleeper, WorkerDouble
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+class TestRunPodProvider(ProviderContract):
+    @pytest.fixture
+    def host(self) -> RunPodDouble:
+        return RunPodDouble()
+
+    @pytest.fixture
+    def provider(self, host: RunPodDouble, clock: FakeClock) -> Provider:
+        return RunPodProvider(
+            endpoint_id=ENDPOINT,
+            api_key=API_KEY,
+            worker_secret=SECRET,
+            clock=clock,
+            transport=host.transport,
+            sleep=Sleeper(clock),
+        )
+
+
+class TestRunPodProviderWithAQueue(TestRunPodProvider):
+    """The job has not ended when `submit` returns."""
+
+    @pytest.fixture
+    def host(self) -> RunPodDouble:
+        return RunPodDouble(polls=3)
+
+
+class TestContainerProvider(ProviderContract):
+    @pytest.fixture
+    def host(self) -> WorkerDouble:
+        return WorkerDouble()
+
+    @pytest.fixture
+    def provider(self, host: WorkerDouble, clock: FakeClock) -> Provider:
+        return ContainerProvider(
+            url=URL, worker_secret=SECRET, clock=_Ticking(clock), transport=host.transport, sleep=Sleeper(clock)
+        )
+
+
+class TestContainerProviderWithAKey(ProviderContract):
+    @pytest.fixture
+    def host(self) -> WorkerDouble:
+        return WorkerDouble(bearer=True)
+
+    @pytest.fixture
+    def provider(self, host: WorkerDouble, clock: FakeClock) -> Provider:
+        return ContainerProvider(
+            url=URL,
+            worker_secret=SECRET,
+            clock=clock,
+            auth="bearer",
+            transport=host.transport,
+            sleep=Sleeper(clock),
+        )
+
+
+class TestLocalProvider(ProviderContract):
+    @pytest.fixture
+    def host(self) -> WorkerDouble:
+        return WorkerDouble()
+
+    @pytest.fixture
+    def provider(self, host: WorkerDouble, clock: FakeClock) -> Provider:
+        return LocalProvider(
+            url="http://127.0.0.1:8000",
+            worker_secret=SECRET,
+            clock=_Ticking(clock),
+            transport=host.transport,
+            sleep=Sleeper(clock),
+        )
+
+
+class ScriptedHost:
+    """The script as a host."""
+
+    def __init__(self) -> None:
+        self.act = Act(usage=ProviderUsage(execution_ms=150, start_ms=900))
+
+    def finishes(self, outputs: Any) -> None:
+        self.act = Act(outputs=outputs, usage=ProviderUsage(execution_ms=150, start_ms=900))
+
+    def refuses_the_input(self, message: str) -> None:
+        line = message.splitlines()[0][:300]
+        self.act = Act(state=ProviderState.FAILED, failure_code="invalid-argument", failure_message=line)
+
+    def crashes(self) -> None:
+        self.act = Act(state=ProviderState.FAILED)
+
+    def refuses_the_key(self) -> None:
+        self.act = Act(error=ProviderRejectedError("scripted"))
+
+    def is_away(self) -> None:
+        self.act = Act(error=ProviderUnavailableError("scripted"))
+
+    def never_answers(self) -> None:
+        self.act = Act(error=ProviderTimeoutError("scripted"))
+
+
+class TestScriptedProvider(ProviderContract):
+    @pytest.fixture
+    def host(self) -> ScriptedHost:
+        return ScriptedHost()
+
+    @pytest.fixture
+    def provider(self, host: ScriptedHost, clock: FakeClock) -> Provider:
+        return ScriptedProvider(otherwise=lambda _: host.act, clock=clock)
+
+
+class _Ticking:
+    """A clock that moves a little whenever it is looked at, as real ones do: no two signatures are alike."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def now(self) -> Any:
+        self._clock.advance(milliseconds=1)
+        return self._clock.now()
