@@ -11,7 +11,10 @@ import msgspec
 from gate import meter
 from gate.job import Job
 from gate.meter import Move
+from gate.money import Tariff, gate_price, gpu_price
 from gate.plan import Cohort, GateConfig, Plan
+from gate.ports import Credentials, Order
+from gate.service import ServedModel
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 
@@ -84,3 +87,40 @@ def make_job(*, plan: Plan = GENEROUS, **changes: Any) -> Job:
 
 def make_moves(job: Job, *, plan: Plan = GENEROUS, config: GateConfig = OPEN_CONFIG) -> tuple[Move, ...]:
     return meter.moves_to_hold(job, plan, config)
+
+
+CREDENTIALS = Credentials(bearer="alice")
+"""What the tests' stub verifier takes for alice."""
+
+
+def make_documents(plan: Plan = GENEROUS, config: GateConfig = OPEN_CONFIG) -> dict[str, dict[str, Any]]:
+    """Return the owner's documents by path, as an owner's store holds them: one plan for everybody."""
+    documents = {"plans/free": plan, "plans/anonymous": plan, "gate/config": config}
+    return {path: msgspec.json.decode(msgspec.json.encode(document)) for path, document in documents.items()}
+
+
+def make_order(*, wait: timedelta = timedelta(seconds=60), **changes: Any) -> Order:
+    fields: dict[str, Any] = {
+        "job_id": f"job-{next(_ids)}",
+        "body": b'{"model":"all-minilm-l6-v2","inputs":"hello","parameters":{}}',
+        "execution_ms_max": 30_000,
+        "expires_at": NOON + wait,
+    }
+    return Order(**{**fields, **changes})
+
+
+def make_model(**changes: Any) -> ServedModel:
+    """Return a model on RunPod's cheapest hardware. Its hold is 18 236 micro-dollars; `test_money` adds it up."""
+    tariff = Tariff(
+        gpu=gpu_price("runpod/AMPERE_16", on=NOON.date()),
+        gate=gate_price(on=NOON.date()),
+        start_ms_max=60_000,
+        idle_ms=5_000,
+    )
+    fields: dict[str, Any] = {
+        "name": "all-minilm-l6-v2",
+        "tariff": tariff,
+        "execution_ms_max": 30_000,
+        "wait_ms_max": 120_000,
+    }
+    return ServedModel(**{**fields, **changes})

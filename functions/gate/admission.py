@@ -1,6 +1,6 @@
 """Law 2: a job runs only after its worst case is held, in one commit, idempotent by job id.
 
-recall a denial ──yes──► refuse, nothing written
+recall a denial ──yes──► refuse, nothing written (but look for the job first, if it may be a repeated one)
       │ no
 hold on a shard of the budget ──denied by the shard──► next shard
       ├── denied by the caller's own limit ──► remember, refuse
@@ -47,8 +47,11 @@ class Admission:
         self._clock = clock
         self._denials = DenialMemory()
 
-    async def hold(self, job: Job, policy: Policy) -> Admitted | Repeated:
+    async def hold(self, job: Job, policy: Policy, *, may_repeat: bool = False) -> Admitted | Repeated:
         """Hold a job, or return the one that has its id.
+
+        A job that `may_repeat` an earlier one is looked for even when its caller is refused from memory: repeating
+        counts nothing, so no limit stands in its way.
 
         Raises:
             QuotaExceededError: a limit of the caller or the owner's budget is reached.
@@ -63,6 +66,9 @@ class Admission:
             denial = outcome.denial
             if not denial.limit.name.is_budget:
                 self._denials.remember(account, denial, policy.plan)
+        earlier = await self._ledger.job(job.job_id) if may_repeat else None
+        if earlier:
+            return Repeated(job=earlier)
         raise _refusal(denial, now=self._clock.now())
 
     def settled(self, job: Job) -> None:
@@ -72,23 +78,24 @@ class Admission:
 
     async def _hold_on_some_shard(self, job: Job, policy: Policy) -> Admitted | Denied | Repeated:
         """Try shards of the budget in an order of the job's own, skipping those known to be used up."""
-        outcome: Admitted | Denied | Repeated | None = None
+        denials: list[Denial] = []
         tries = 0
         for shard in _shards(job, policy.config.budget_shards):
             account = meter.budget_account(shard)
-            remembered = self._denials.recall(account, policy.config, now=self._clock.now())
-            if remembered or tries == _SHARD_TRIES_MAX:
-                outcome = outcome or (Denied(denial=remembered) if remembered else None)
-                continue
-            tries += 1
-            candidate = replace(job, shard=shard)
-            moves = meter.moves_to_hold(candidate, policy.plan, policy.config)
-            outcome = await self._ledger.hold(candidate, moves)
-            if not isinstance(outcome, Denied) or not outcome.denial.limit.name.is_budget:
-                return outcome
-            self._denials.remember(account, outcome.denial, policy.config)
-        assert outcome is not None  # a budget has at least one shard
-        return outcome
+            denial = self._denials.recall(account, policy.config, now=self._clock.now())
+            if denial is None and tries < _SHARD_TRIES_MAX:
+                tries += 1
+                candidate = replace(job, shard=shard)
+                moves = meter.moves_to_hold(candidate, policy.plan, policy.config)
+                outcome = await self._ledger.hold(candidate, moves)
+                if not isinstance(outcome, Denied) or not outcome.denial.limit.name.is_budget:
+                    return outcome
+                denial = outcome.denial
+                self._denials.remember(account, denial, policy.config)
+            if denial:
+                denials.append(denial)
+        # Whichever shard comes free first is the one to come back for.
+        return Denied(denial=min(denials, key=lambda denial: denial.retry_at))
 
 
 def _shards(job: Job, count: int) -> Iterator[int]:

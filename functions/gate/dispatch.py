@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gate.errors import ProviderError, ProviderTimeoutError
+from gate.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
 from gate.log import EventLog
 from gate.ports import Clock, Order, Provider, ProviderJob, ProviderState
 
@@ -31,7 +31,10 @@ class Dispatcher:
         Raises:
             ProviderError: it did not get there; `billed` says whether it may have cost something.
         """
-        wait_seconds = min(self._left_seconds(order), self._provider.capabilities.wait_seconds_max)
+        left = self._left_seconds(order)
+        if left <= 0:
+            raise ProviderUnavailableError("its time was over before it could be handed over")
+        wait_seconds = min(left, self._provider.capabilities.wait_seconds_max)
         job = await self._provider.submit(order, wait_seconds=wait_seconds)
         pause = _POLL_SECONDS_FIRST
         while not job.state.final:

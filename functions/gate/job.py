@@ -112,4 +112,5 @@ class Settlement:
 
 def job_id_for(caller: str, idempotency_key: str) -> str:
     """Return the job id that a caller's idempotency key always gives; another caller's same key gives another."""
-    return hashlib.sha256(f"{len(caller)}:{caller}:{idempotency_key}".encode()).hexdigest()[:32]
+    name = f"{len(caller)}:{caller}:{idempotency_key}"
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]

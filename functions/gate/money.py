@@ -9,6 +9,7 @@ The same functions serve the hold and the settlement, so the two cannot disagree
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -103,7 +104,7 @@ class Tariff:
 
     def _gate_nanodollars(self, spent: Spent) -> int:
         """Price the call as if it had hop 1's instance for itself; concurrency makes it cheaper, never dearer."""
-        per_second = int(
+        per_second = math.ceil(
             self.gate_vcpus * self.gate.nanodollars_per_vcpu_second
             + self.gate_gib * self.gate.nanodollars_per_gib_second
         )
@@ -122,6 +123,8 @@ def gpu_price(hardware: str, *, on: date) -> GpuPrice:
     """
     provider, _, sku = hardware.partition("/")
     table = _table(provider, hardware)
+    if "skus" not in table:
+        raise _no_prices(hardware)
     if sku not in table["skus"]:
         raise SettingsError(
             f"there is no price for {hardware!r}; known: {', '.join(sorted(table['skus']))}. "
@@ -170,11 +173,15 @@ def gate_price(*, on: date) -> GatePrice:
 def _table(provider: str, asked_for: str) -> Mapping[str, Any]:
     path = _PRICES / f"{provider}.json"
     if "/" in provider or not path.is_file():
-        raise SettingsError(
-            f"there are no prices for {asked_for!r}: name hardware as provider/sku, for example runpod/AMPERE_24"
-        )
+        raise _no_prices(asked_for)
     table: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
     return table
+
+
+def _no_prices(hardware: str) -> SettingsError:
+    return SettingsError(
+        f"there are no prices for {hardware!r}: name hardware as provider/sku, for example runpod/AMPERE_24"
+    )
 
 
 def _in_effect(history: list[dict[str, Any]], on: date, hardware: str) -> dict[str, Any]:

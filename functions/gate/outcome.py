@@ -66,12 +66,17 @@ def failure_again(job: Job) -> GateError:
     """Return the error that a repeated request gets for a job that ended without an answer."""
     if job.failure_code == InvalidRequestError.code and job.failure:
         return InvalidRequestError(job.failure)
+    reason = f"job {job.job_id} ended as {job.state.value}"
+    if job.failure_code == ProviderTimeoutError.code:
+        return ProviderTimeoutError(reason, public_message=job.failure)
+    if job.failure_code == ProviderUnavailableError.code:
+        return ProviderUnavailableError(reason, public_message=job.failure)
     if job.state is JobState.SETTLED and job.failure is None:
         return ConflictError(
             f"the result of {job.job_id} was not kept",
             public_message="This request was answered before, and its answer was too large to keep. Use a new key.",
         )
-    return JobFailedError(f"job {job.job_id} ended as {job.state.value}", public_message=job.failure)
+    return JobFailedError(reason, public_message=job.failure)
 
 
 def kept_result(ended: ProviderJob) -> str | None:

@@ -40,6 +40,12 @@ class _Cached:
     read_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reading:
+    task: asyncio.Task[Any]
+    asked_at: datetime
+
+
 class Policies:
     """The owner's documents, parsed, cached, and never worse than the last good ones."""
 
@@ -49,7 +55,7 @@ class Policies:
         self._clock = clock
         self._fresh = timedelta(seconds=fresh_seconds)
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
-        self._reads: dict[str, asyncio.Task[Any]] = {}
+        self._reads: dict[str, _Reading] = {}
         self._told: dict[str, str] = {}
 
     async def for_caller(self, caller: Caller) -> Policy:
@@ -92,26 +98,40 @@ class Policies:
 
     async def _document(self, path: str, kind: type[_Document]) -> _Document | None:
         """Return a document from the cache, or read it; many who ask at once share one read."""
+        now = self._clock.now()
         cached = self._cache.get(path)
-        if cached and self._clock.now() - cached.read_at < self._fresh:
+        if cached and now - cached.read_at < self._fresh:
             self._cache.move_to_end(path)
             return cached.value  # type: ignore[no-any-return]  # what is cached under a path is of the path's kind
-        read = self._reads.get(path)
-        if read is None:
-            read = self._reads[path] = asyncio.ensure_future(self._read(path, kind))
-            read.add_done_callback(lambda _: self._reads.pop(path, None))
-        value: _Document | None = await asyncio.shield(read)
+        reading = self._reads.get(path)
+        if reading is None or now - reading.asked_at > self._fresh:
+            reading = self._begin_reading(path, kind, now)
+        value: _Document | None = await asyncio.shield(reading.task)
         return value
 
-    async def _read(self, path: str, kind: type[_Document]) -> _Document | None:
-        asked_at = self._clock.now()
+    def _begin_reading(self, path: str, kind: type[_Document], now: datetime) -> _Reading:
+        reading = _Reading(task=asyncio.ensure_future(self._read(path, kind, now)), asked_at=now)
+        self._reads[path] = reading
+        reading.task.add_done_callback(lambda _: self._end_reading(path, reading))
+        return reading
+
+    def _end_reading(self, path: str, reading: _Reading) -> None:
+        if self._reads.get(path) is reading:
+            del self._reads[path]
+
+    async def _read(self, path: str, kind: type[_Document], asked_at: datetime) -> _Document | None:
         document = await self._documents.read(path)
         value = None if document is None else await self._parsed(path, kind, document)
-        self._cache[path] = _Cached(value=value, read_at=asked_at)
+        cached = self._cache.get(path)
+        if cached is None or cached.read_at <= asked_at:
+            self._keep_cached(path, _Cached(value=value, read_at=asked_at))
+        return value
+
+    def _keep_cached(self, path: str, cached: _Cached) -> None:
+        self._cache[path] = cached
         self._cache.move_to_end(path)
         while len(self._cache) > _CACHED_MAX:
             self._cache.popitem(last=False)
-        return value
 
     async def _parsed(self, path: str, kind: type[_Document], document: dict[str, Any]) -> _Document:
         try:

@@ -22,7 +22,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     inputs: Inputs
     """A text, a list of texts, or an object, as the model's task takes it."""
     parameters: dict[str, Any] = {}
-    model: str | None = None
+    model: Annotated[str, Meta(max_length=200)] | None = None
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     """The same key with the same payload is the same job, whenever it comes."""
 
@@ -30,12 +30,14 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Return what the worker is sent.
 
         Raises:
-            InvalidRequestError: the text is no Unicode text.
+            InvalidRequestError: the text is no Unicode text, or it is nested too deeply to be written as JSON.
         """
         try:
             return WorkBody(model=model, inputs=self.inputs, parameters=self.parameters).encode()
         except UnicodeEncodeError as exc:
             raise InvalidRequestError("inputs hold a lone surrogate, which is no Unicode character") from exc
+        except RecursionError as exc:
+            raise InvalidRequestError("inputs or parameters are nested too deeply") from exc
 
 
 def payload_digest(body: bytes) -> str:
@@ -49,9 +51,9 @@ def check_size(request: InferRequest, body: bytes, plan: Plan) -> None:
     Raises:
         InvalidRequestError: names the limit, what was sent, and what is allowed.
     """
-    items = 1 if isinstance(request.inputs, str) else len(request.inputs)
-    if items == 0:
+    if not request.inputs:
         raise InvalidRequestError("inputs is empty: send a text, or a list with at least one")
+    items = 1 if isinstance(request.inputs, str) else len(request.inputs)
     _check("input_items_max", items, plan.input_items_max, "items")
     _check("input_bytes_max", len(body), plan.input_bytes_max, "bytes")
     characters = sum(len(text) for text in _texts(request.inputs))
@@ -66,14 +68,14 @@ def _check(limit: str, sent: int, allowed: int, unit: str) -> None:
         )
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, keys included. The decoder bounds how deep a value can be."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield key
-            yield from _texts(item)
+def _texts(inputs: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, keys included. Without recursion: a caller chooses how deep a value is."""
+    waiting = [inputs]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            waiting += (*value, *value.values())

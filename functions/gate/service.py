@@ -113,13 +113,16 @@ class Gate:
         body = self._checked_body(request, policy)
         for round_number in range(_ROUNDS_MAX):
             job = self._new_job(caller, policy, request, body, round_number)
-            outcome = await self._admission.hold(job, policy)
+            outcome = await self._admission.hold(job, policy, may_repeat=request.idempotency_key is not None)
             if isinstance(outcome, Admitted):
                 return await self._run(outcome, policy, body, keep_result=request.idempotency_key is not None)
             earlier = await self._ended(outcome.job, body)
             if earlier.state is not JobState.RELEASED:
                 return await self._answer_again(earlier, policy)
-        raise ProviderUnavailableError(f"{_ROUNDS_MAX} tries with one idempotency key were released")
+        raise ProviderUnavailableError(
+            f"{_ROUNDS_MAX} tries with one idempotency key were released",
+            public_message="The model could not be reached for this request. Use a new key to try again.",
+        )
 
     async def quota(self, credentials: Credentials) -> tuple[Remaining, ...]:
         """Return what is left of each limit of the caller, without counting as a use.
@@ -133,7 +136,8 @@ class Gate:
     def _checked_body(self, request: InferRequest, policy: Policy) -> bytes:
         """Check all that can be checked before anything is spent, and return what the worker is sent."""
         name = (request.model or self._model.name).lower()
-        if name != self._model.name or not {name, "*"} & set(policy.plan.models):
+        allowed = {model.lower() for model in policy.plan.models}
+        if name != self._model.name or not {name, "*"} & allowed:
             raise ForbiddenError(
                 f"model {name!r} is not served, or not in plan {policy.plan_name}",
                 public_message=f"Your plan has no model {name!r}. Leave `model` out for the default.",

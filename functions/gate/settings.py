@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gate import wire
 from gate.errors import SettingsError
 
 _EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST", "FUNCTIONS_EMULATOR")
 _EMULATOR_REVISION = re.compile(r"^\d*$")
 """firebase-tools gives every emulated function the revision 1; Cloud Run's own look like infer-00001-abc."""
+
+_DIGITS_MAX = 9
 
 
 class Secret:
@@ -157,11 +160,15 @@ class Settings:
     def _check(self, env: Mapping[str, str]) -> None:
         if self.deployed:
             self._refuse_dev(env)
-        _need(self.project or self.ledger is LedgerKind.SQLITE, "GCLOUD_PROJECT", "the Firebase project's id")
+        on_one_machine = self.ledger is LedgerKind.SQLITE and self.sign_in is SignInKind.DEV
+        _need(self.project or on_one_machine, "GCLOUD_PROJECT", "the Firebase project's id")
         if self.sign_in is SignInKind.DEV:
             _need(self.dev_sign_in_secret, "DEV_SIGN_IN_SECRET", "any long random text; `make dev` makes one")
         if self.app_check is not AppCheckMode.OFF:
             _need(self.project_number, "PROJECT_NUMBER", "the project's number, from the Firebase console's settings")
+        if self.hardware == "own":
+            priced = env.get("PRICE_NANODOLLARS_PER_SECOND", "").strip()
+            _need(priced, "PRICE_NANODOLLARS_PER_SECOND", "what a second of your hardware costs; 0 if nothing")
         self._check_provider()
 
     def _check_provider(self) -> None:
@@ -174,6 +181,8 @@ class Settings:
             case ProviderKind.LOCAL:
                 _need(self.local_url, "LOCAL_WORKER_URL", "the worker's address; `make dev` starts one")
         _need(self.worker_secret, "WORKER_SECRET", "`firebase functions:secrets:set WORKER_SECRET`")
+        if not (self.provider is ProviderKind.CONTAINER and self.container_auth == "bearer"):
+            _check_signing(self.worker_secret)
 
     def _refuse_dev(self, env: Mapping[str, str]) -> None:
         """Refuse to run in the cloud with anything that is meant for one machine: it would let anybody in."""
@@ -200,6 +209,13 @@ def _need(value: object, name: str, remedy: str) -> None:
         raise SettingsError(f"{name} is not set: {remedy}; settings are lines in functions/.env")
 
 
+def _check_signing(secret: Secret) -> None:
+    try:
+        wire.check_secret(secret.reveal().encode())
+    except ValueError as exc:
+        raise SettingsError(str(exc)) from exc
+
+
 class _Reader:
     """Reads one variable at a time, with an error that names it."""
 
@@ -223,6 +239,8 @@ class _Reader:
 
     def number(self, name: str, default: int, *, least: int) -> int:
         value = self.text(name, str(default))
-        if not value.isdecimal() or int(value) < least:
-            raise SettingsError(f"{name}={value!r} is not a whole number of {least} or more")
+        if not value.isdecimal() or len(value) > _DIGITS_MAX or int(value) < least:
+            raise SettingsError(
+                f"{name}={value[:20]!r} is not a whole number of {least} or more, in {_DIGITS_MAX} digits"
+            )
         return int(value)

@@ -26,6 +26,8 @@ SIGNATURE_HEADER = "x-twohop-signature"
 
 SECRET_BYTES_MIN = 32
 _CLOCK_SKEW_MS = 5_000
+_USAGE_MAX = 10**10
+"""In milliseconds some months: no job takes so long, and no counter overflows by it."""
 
 
 class WireError(Exception):
@@ -87,15 +89,17 @@ class SignedRequest:
         }
 
     @classmethod
-    def from_envelope(cls, envelope: Mapping[str, Any]) -> SignedRequest:
+    def from_envelope(cls, envelope: Any) -> SignedRequest:
         """Read what `to_envelope` wrote.
 
         Raises:
-            SignatureError: a field is missing, of another type, or of another version of this protocol.
+            SignatureError: it is no object, or a field is missing, of another type, or of another version.
         """
-        wanted = {"job_id": str, "issued_ms": int, "expires_ms": int, "signature": str, "body": str}
+        if not isinstance(envelope, Mapping):
+            raise SignatureError("not a signed request: it is no object")
+        wanted = {"version": int, "job_id": str, "issued_ms": int, "expires_ms": int, "signature": str, "body": str}
         wrong = [name for name, kind in wanted.items() if type(envelope.get(name)) is not kind]
-        if envelope.get("version") != VERSION or wrong:
+        if wrong or envelope["version"] != VERSION:
             raise SignatureError(f"not a signed request of version {VERSION}; missing or wrong: {wrong}")
         return cls(
             job_id=envelope["job_id"],
@@ -119,14 +123,16 @@ def sign(*, secret: bytes, job_id: str, body: bytes, issued_ms: int, expires_ms:
 def verify(request: SignedRequest, *, secrets: Sequence[bytes], now_ms: int) -> None:
     """Check that one of the secrets signed this request and that its time has not passed.
 
-    Two secrets are valid at once while one is rotated out. Each is compared in constant time.
+    Two secrets are valid at once while one is rotated out. Each is compared in constant time. One that is too short
+    to be a secret proves nothing.
 
     Raises:
         SignatureError: it does not hold. That it came before is for the caller to remember.
     """
     signed = (request.job_id, request.issued_ms, request.expires_ms, request.body)
     given = request.signature.encode("utf-8", "replace")
-    matches = [hmac.compare_digest(_signature(secret, *signed).encode(), given) for secret in secrets]
+    proving = [secret for secret in secrets if len(secret) >= SECRET_BYTES_MIN]
+    matches = [hmac.compare_digest(_signature(secret, *signed).encode(), given) for secret in proving]
     if not any(matches):
         raise SignatureError("the signature is wrong")
     if now_ms >= request.expires_ms:
@@ -246,7 +252,7 @@ def _usage(fields: Any) -> WorkUsage | None:
     if not isinstance(fields, dict) or "execution_ms" not in fields:
         return None
     values = [fields.get(name, 0) for name in names]
-    if any(type(value) is not int or value < 0 for value in values):
+    if any(type(value) is not int or not 0 <= value <= _USAGE_MAX for value in values):
         return None
     return WorkUsage(**dict(zip(names, values, strict=True)))
 

@@ -8,6 +8,7 @@ A client that asks for `text/event-stream` gets the same as one event with statu
 
 from __future__ import annotations
 
+import math
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from gate.ports import Credentials
 
 BODY_BYTES_MAX = 10_000_000
 """No plan can allow more: it is what the smallest provider queue takes."""
+_COMPLAINT_CHARS_MAX = 200
 
 _Payload = TypeVar("_Payload")
 _Handler = Callable[[Credentials, _Payload], Awaitable[dict[str, Any]]]
@@ -62,6 +64,17 @@ class CallableDoor(Generic[_Payload]):
     async def _response(self, request: Request) -> Response:
         request_id = secrets.token_hex(8)
         try:
+            return await self._answer(request, request_id)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            # A bug, or an answer that cannot be written as JSON.
+            self._log.error("request.failed", request_id=request_id, traceback=traceback.format_exc())
+            error = GateError(public_message="INTERNAL")
+            return _respond(request, error_json(error), error, request_id)
+
+    async def _answer(self, request: Request, request_id: str) -> Response:
+        try:
             self._origins.check(request)
             payload = self._decode(await _body(request))
             result = await self._handler(_credentials(request), payload)
@@ -70,22 +83,21 @@ class CallableDoor(Generic[_Payload]):
                 "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
             )
             return _respond(request, error_json(exc), exc, request_id)
-        except ClientDisconnect:
-            return Response(status_code=499)
-        except Exception:
-            self._log.error("request.failed", request_id=request_id, traceback=traceback.format_exc())
-            error = GateError(public_message="INTERNAL")
-            return _respond(request, error_json(error), error, request_id)
         return _respond(request, {"result": result}, None, request_id)
 
     def _decode(self, body: bytes) -> _Payload:
         try:
             envelope: Envelope[_Payload] = self._decoder.decode(body)
         except msgspec.ValidationError as exc:
-            raise InvalidRequestError(f"The request is malformed: {exc}") from exc
+            raise InvalidRequestError(f"The request is malformed: {_brief(exc)}") from exc
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            raise InvalidRequestError(f"The request is not valid JSON: {exc}") from exc
+            raise InvalidRequestError(f"The request is not valid JSON: {_brief(exc)}") from exc
         return envelope.data
+
+
+def _brief(error: Exception) -> str:
+    """Return what is wrong, without repeating a field's name of megabytes."""
+    return str(error)[:_COMPLAINT_CHARS_MAX]
 
 
 async def _body(request: Request) -> bytes:
@@ -115,6 +127,6 @@ def _respond(request: Request, answer: dict[str, Any], error: GateError | None, 
     if "text/event-stream" in request.headers.get("accept", ""):
         return Response(b"data: " + body + b"\n\n", headers=headers, media_type="text/event-stream")
     if error and "retry_after_seconds" in error.details:
-        headers["retry-after"] = str(max(1, round(error.details["retry_after_seconds"])))
+        headers["retry-after"] = str(max(1, math.ceil(error.details["retry_after_seconds"])))
     status = error.http_status if error else 200
     return Response(body, status_code=status, headers=headers, media_type="application/json")

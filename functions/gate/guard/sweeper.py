@@ -7,7 +7,7 @@ settled in full: the ledger may say too much, never too little.
 from __future__ import annotations
 
 from gate.errors import GateError
-from gate.job import JobState, Settlement
+from gate.job import Job, JobState, Settlement
 from gate.log import EventLog
 from gate.policy import Policies
 from gate.ports import Clock, Ledger
@@ -27,23 +27,33 @@ class Sweeper:
     async def sweep(self) -> int:
         """Settle all holds whose expiry has passed, and return how many there were. Sweeping twice does it once.
 
+        One that cannot be settled is left for the next run, and does not stop the others.
+
         Raises:
             LedgerError: the ledger cannot be read.
         """
         swept = 0
         while jobs := await self._ledger.expired(now=self._clock.now()):
-            for job in jobs:
-                lost = Settlement.in_full(job, JobState.EXPIRED, _LOST)
-                done = await self._ledger.settle(job, lost, at=self._clock.now())
-                self._log.warning(
-                    "job.swept",
-                    job_id=done.job_id,
-                    caller=done.caller,
-                    settled_microdollars=done.settled_microdollars,
-                )
-            swept += len(jobs)
+            ended = [done for job in jobs if (done := await self._settled(job))]
+            swept += sum(done.state is JobState.EXPIRED for done in ended)
+            if not ended:
+                break
         await self._keep_good_documents()
         return swept
+
+    async def _settled(self, job: Job) -> Job | None:
+        """Return a job as it ended, by this sweep or just before it; None if it could not be settled."""
+        lost = Settlement.in_full(job, JobState.EXPIRED, _LOST)
+        try:
+            done = await self._ledger.settle(job, lost, at=self._clock.now())
+        except GateError as exc:
+            self._log.error("job.not_swept", job_id=job.job_id, reason=str(exc))
+            return None
+        if done.state is JobState.EXPIRED:
+            self._log.warning(
+                "job.swept", job_id=done.job_id, caller=done.caller, settled_microdollars=done.settled_microdollars
+            )
+        return done
 
     async def _keep_good_documents(self) -> None:
         try:

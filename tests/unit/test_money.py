@@ -1,0 +1,316 @@
+"""Bills added up by hand, and the promises that hold for every bill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate import money
+from gate.errors import SettingsError
+from gate.money import GatePrice, GpuPrice, Spent, Tariff, gate_price, gpu_price, own_price
+from tests.makers import make_model
+
+TODAY = date(2026, 11, 21)
+PRICES = sorted((Path(money.__file__).parent / "prices").glob("*.json"))
+
+CHEAPEST = make_model().tariff
+"""runpod/AMPERE_16: 160 000 n$/s by whole seconds, starts and idle tails billed; start at most 60 s, tail 5 s."""
+
+
+# Hop 1's part of any job: 400 for the invocation + 6 writes x 900 = 5 800 n$,
+# and 24 000 + 0.5 x 2 500 = 25 250 n$ for each second that the call is held open.
+@pytest.mark.parametrize(
+    ("spent", "microdollars"),
+    [
+        # 1 s + 5 s tail = 6 s x 160 000 = 960 000; + 5 800 + 1 x 25 250 = 991 050 n$
+        pytest.param(Spent(execution_ms=1_000, wait_ms=1_000), 992, id="warm-one-second"),
+        # 0.001 s + 5 s is billed as 6 s: 960 000; + 5 800 + 25.25 up to 26 = 965 826 n$
+        pytest.param(Spent(execution_ms=1, wait_ms=1), 966, id="warm-one-millisecond"),
+        # 1.2 s + 0.8 s start + 5 s tail = 7 s x 160 000 = 1 120 000; + 5 800 + 2 x 25 250 = 1 176 300 n$
+        pytest.param(Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000), 1_177, id="cold"),
+        # nothing but the tail: 5 s x 160 000 = 800 000; + 5 800 = 805 800 n$
+        pytest.param(Spent(execution_ms=0), 806, id="nothing"),
+        # a start of 100 s is billed up to the longest, 60 s: 1 + 60 + 5 = 66 s x 160 000 = 10 560 000; + 5 800
+        pytest.param(Spent(execution_ms=1_000, start_ms=100_000), 10_566, id="start-over-the-longest"),
+    ],
+)
+def test_a_job_costs_what_adding_it_up_by_hand_gives(spent: Spent, microdollars: int) -> None:
+    """The arithmetic is in the comments, in nano-dollars, rounded up at the end."""
+    assert CHEAPEST.microdollars(spent) == microdollars
+
+
+def test_the_worst_case_is_the_longest_of_everything() -> None:
+    """30 s + 60 s start + 5 s tail = 95 s x 160 000 = 15 200 000; + 5 800 + 120 x 25 250 = 18 235 800 n$."""
+    assert CHEAPEST.worst_case_microdollars(execution_ms_max=30_000, wait_ms_max=120_000) == 18_236
+    assert make_model().worst_case_microdollars == 18_236
+
+
+@pytest.mark.parametrize(
+    ("bills", "microdollars"),
+    [
+        # 2 s + 3 s start + 5 s tail = 10 s x 160 000 = 1 600 000; + 5 800 n$
+        pytest.param({"bills_start": True, "bills_idle": True}, 1_606, id="both"),
+        pytest.param({"bills_start": False, "bills_idle": True}, 1_126, id="no-start"),
+        pytest.param({"bills_start": True, "bills_idle": False}, 806, id="no-tail"),
+        pytest.param({"bills_start": False, "bills_idle": False}, 326, id="neither"),
+    ],
+)
+def test_a_start_and_a_tail_cost_only_where_they_are_billed(bills: dict[str, Any], microdollars: int) -> None:
+    """Providers differ in this; the table says which bills what."""
+    tariff = replace(CHEAPEST, gpu=replace(CHEAPEST.gpu, **bills))
+
+    assert tariff.microdollars(Spent(execution_ms=2_000, start_ms=3_000)) == microdollars
+
+
+@pytest.mark.parametrize(("nanodollars", "microdollars"), [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)], ids=str)
+def test_an_amount_is_rounded_up_to_the_next_microdollar(nanodollars: int, microdollars: int) -> None:
+    """A micro-dollar too much, never too little."""
+    gate = replace(CHEAPEST.gate, nanodollars_per_invocation=nanodollars, nanodollars_per_write=0)
+    tariff = Tariff(gpu=own_price(nanodollars_per_second=0, on=TODAY), gate=gate, start_ms_max=0, idle_ms=0)
+
+    assert tariff.microdollars(Spent(execution_ms=1)) == microdollars
+
+
+def test_a_share_of_a_processor_is_rounded_up_too() -> None:
+    """0.3 GiB at 1 n$ a second is a nano-dollar a second, not nothing: 1 000 s of it are a micro-dollar."""
+    gate = GatePrice(
+        nanodollars_per_invocation=0,
+        nanodollars_per_write=0,
+        nanodollars_per_vcpu_second=0,
+        nanodollars_per_gib_second=1,
+        as_of=TODAY,
+        source="test",
+    )
+    gpu = own_price(nanodollars_per_second=0, on=TODAY)
+    tariff = Tariff(gpu=gpu, gate=gate, start_ms_max=0, idle_ms=0, gate_vcpus=0.0, gate_gib=0.3)
+
+    assert tariff.microdollars(Spent(execution_ms=0, wait_ms=1_000_000)) == 1
+
+
+_ms = st.integers(0, 3_600_000)
+_rate = st.integers(0, 10_000_000)
+_gpus = st.builds(
+    GpuPrice,
+    hardware=st.just("x/y"),
+    nanodollars_per_second=_rate,
+    granularity_ms=st.sampled_from([1, 100, 1_000, 60_000]),
+    bills_start=st.booleans(),
+    bills_idle=st.booleans(),
+    as_of=st.just(TODAY),
+    source=st.just("test"),
+)
+_gates = st.builds(
+    GatePrice,
+    nanodollars_per_invocation=_rate,
+    nanodollars_per_write=_rate,
+    nanodollars_per_vcpu_second=_rate,
+    nanodollars_per_gib_second=_rate,
+    as_of=st.just(TODAY),
+    source=st.just("test"),
+)
+_tariffs = st.builds(
+    Tariff,
+    gpu=_gpus,
+    gate=_gates,
+    start_ms_max=_ms,
+    idle_ms=_ms,
+    gate_vcpus=st.floats(0, 8),
+    gate_gib=st.floats(0, 32),
+    writes_per_job=st.integers(0, 20),
+)
+_spent = st.builds(Spent, execution_ms=_ms, start_ms=_ms, wait_ms=_ms)
+
+
+@given(_tariffs, _spent, _ms, _ms)
+def test_no_job_within_its_timeouts_costs_more_than_its_worst_case(
+    tariff: Tariff, spent: Spent, spare_execution_ms: int, spare_wait_ms: int
+) -> None:
+    """So a hold always covers its settlement, whatever start the provider reports."""
+    worst = tariff.worst_case_microdollars(
+        execution_ms_max=spent.execution_ms + spare_execution_ms, wait_ms_max=spent.wait_ms + spare_wait_ms
+    )
+
+    assert tariff.microdollars(spent) <= worst
+
+
+@given(_tariffs, _spent, st.sampled_from(["execution_ms", "start_ms", "wait_ms"]), _ms)
+def test_more_time_never_costs_less(tariff: Tariff, spent: Spent, which: str, more: int) -> None:
+    """Else a caller could save by being slow."""
+    longer = replace(spent, **{which: getattr(spent, which) + more})
+
+    assert tariff.microdollars(longer) >= tariff.microdollars(spent)
+
+
+@given(
+    _tariffs,
+    _spent,
+    st.sampled_from(
+        [
+            "gpu.nanodollars_per_second",
+            "gate.nanodollars_per_invocation",
+            "gate.nanodollars_per_write",
+            "gate.nanodollars_per_vcpu_second",
+            "gate.nanodollars_per_gib_second",
+        ]
+    ),
+    _rate,
+)
+def test_a_higher_rate_never_costs_less(tariff: Tariff, spent: Spent, which: str, more: int) -> None:
+    """Each rate counts, and counts in the right direction."""
+    part, rate = which.split(".")
+    price = getattr(tariff, part)
+    dearer = replace(tariff, **{part: replace(price, **{rate: getattr(price, rate) + more})})
+
+    assert dearer.microdollars(spent) >= tariff.microdollars(spent)
+
+
+@given(_tariffs, _spent)
+def test_an_amount_is_whole_and_never_negative(tariff: Tariff, spent: Spent) -> None:
+    """A counter is moved by it."""
+    amount = tariff.microdollars(spent)
+
+    assert type(amount) is int
+    assert amount >= 0
+
+
+@pytest.mark.parametrize(
+    ("hardware", "remedy"),
+    [
+        pytest.param("runpod/NO_SUCH_GPU", "gate/prices/runpod.json", id="unknown-sku"),
+        pytest.param("runpod/", "gate/prices/runpod.json", id="no-sku"),
+        pytest.param("nobody/H100", "provider/sku", id="unknown-provider"),
+        pytest.param("H100", "provider/sku", id="no-provider"),
+        pytest.param("", "provider/sku", id="nothing"),
+        pytest.param("google/AMPERE_16", "provider/sku", id="a-table-without-hardware"),
+        pytest.param("../prices/runpod", "provider/sku", id="a-path"),
+        pytest.param("runpod\0/AMPERE_16", "provider/sku", id="nul"),
+        pytest.param("own", "provider/sku", id="own-is-no-table"),
+    ],
+)
+def test_unknown_hardware_is_refused_with_the_remedy(hardware: str, remedy: str) -> None:
+    """What cannot be priced is not served."""
+    with pytest.raises(SettingsError, match=remedy):
+        gpu_price(hardware, on=TODAY)
+
+
+def test_a_price_carries_its_date_and_source() -> None:
+    """Whoever reads a bill can check it."""
+    price = gpu_price("runpod/AMPERE_16", on=TODAY)
+
+    assert (price.nanodollars_per_second, price.granularity_ms) == (160_000, 1_000)
+    assert price.as_of <= TODAY
+    assert price.source
+
+
+HISTORY = {
+    "billing": {"granularity_ms": 1, "bills_start": True, "bills_idle": True},
+    "skus": {
+        "GPU": {
+            "history": [
+                {"effective": "2026-12-01", "nanodollars_per_second": 3, "as_of": "2026-11-01", "source": "c"},
+                {"effective": "2026-01-01", "nanodollars_per_second": 1, "as_of": "2026-01-01", "source": "a"},
+                {"effective": "2026-06-01", "nanodollars_per_second": 2, "as_of": "2026-06-01", "source": "b"},
+            ]
+        }
+    },
+}
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of price tables of the test's own."""
+    monkeypatch.setattr(money, "_PRICES", tmp_path)
+    money._table.cache_clear()
+    yield tmp_path
+    money._table.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("on", "rate"),
+    [
+        pytest.param(date(2026, 1, 1), 1, id="first-day"),
+        pytest.param(date(2026, 5, 31), 1, id="last-day-of-the-old"),
+        pytest.param(date(2026, 6, 1), 2, id="first-day-of-the-new"),
+        pytest.param(date(2026, 11, 30), 2, id="an-announced-price-waits"),
+        pytest.param(date(2027, 1, 1), 3, id="newest"),
+    ],
+)
+def test_the_price_of_a_day_is_the_newest_that_has_begun(tables: Path, on: date, rate: int) -> None:
+    """Whatever order the entries have."""
+    (tables / "host.json").write_text(json.dumps(HISTORY))
+
+    assert gpu_price("host/GPU", on=on).nanodollars_per_second == rate
+
+
+def test_a_day_before_the_history_begins_has_no_price(tables: Path) -> None:
+    """A price that is only announced is not in effect, and nothing is guessed."""
+    (tables / "host.json").write_text(json.dumps(HISTORY))
+
+    with pytest.raises(SettingsError, match="history begins later"):
+        gpu_price("host/GPU", on=date(2025, 12, 31))
+
+
+def test_hop_1_has_no_price_before_its_history_begins() -> None:
+    """The same rule for Google's part."""
+    with pytest.raises(SettingsError, match="google"):
+        gate_price(on=date(1999, 1, 1))
+
+
+def test_ones_own_price_is_taken_as_said() -> None:
+    """By the millisecond, with neither start nor tail: 1.5 s x 1 000 000 n$ = 1 500 micro-dollars; + 5 800 n$."""
+    price = own_price(nanodollars_per_second=1_000_000, on=TODAY)
+    tariff = Tariff(gpu=price, gate=gate_price(on=TODAY), start_ms_max=9_000, idle_ms=9_000)
+
+    assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 1_506
+    assert price.hardware == "own"
+
+
+def _entries(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every entry of every history in a table."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name == "history":
+                yield from ((f"{path}[{number}]", entry) for number, entry in enumerate(item))
+            else:
+                yield from _entries(item, f"{path}.{name}")
+
+
+ENTRIES = [
+    pytest.param(entry, id=name)
+    for path in PRICES
+    for name, entry in _entries(json.loads(path.read_text()), path.stem)
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_price_says_since_when_how_much_and_from_where(entry: dict[str, Any]) -> None:
+    """A price that nobody can check is no price."""
+    rates = {name: value for name, value in entry.items() if name.startswith("nanodollars_per_")}
+
+    assert rates
+    assert all(type(rate) is int and rate > 0 for rate in rates.values())
+    assert date.fromisoformat(entry["effective"]) <= TODAY
+    assert date.fromisoformat(entry["as_of"]) <= TODAY
+    assert entry["source"].strip()
+    assert entry["confidence"].strip()
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [f"{path.stem}/{sku}" for path in PRICES for sku in json.loads(path.read_text()).get("skus", {})],
+)
+def test_every_hardware_of_the_tables_can_be_priced(hardware: str) -> None:
+    """Each table has the fields that pricing needs, with values that make sense."""
+    price = gpu_price(hardware, on=TODAY)
+
+    assert price.nanodollars_per_second > 0
+    assert price.granularity_ms >= 1
+    assert {type(price.bills_start), type(price.bills_idle)} == {bool}

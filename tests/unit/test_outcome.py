@@ -1,0 +1,194 @@
+"""How a job's end becomes money and words: in doubt it pays the hold."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.errors import (
+    ConflictError,
+    GateError,
+    InvalidRequestError,
+    JobFailedError,
+    ProviderError,
+    ProviderRejectedError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from gate.job import RESULT_BYTES_MAX, JobState, Settlement
+from gate.money import Spent
+from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
+from gate.ports import ProviderJob, ProviderState, ProviderUsage
+from tests.makers import NOON, make_job, make_model
+from tests.unit.doubles import completed, failed, running
+
+MODEL = make_model()
+JOB = make_job(held_microdollars=MODEL.worst_case_microdollars, held_gpu_ms=MODEL.worst_case_gpu_ms)
+
+
+def settlement(ended: ProviderJob, wait_ms: int = 2_000) -> Settlement:
+    return settlement_for(ended, JOB, MODEL.tariff, wait_ms=wait_ms)
+
+
+def test_a_job_pays_what_it_took() -> None:
+    """1.2 s + 0.8 s start + 5 s tail, and 2 s of hop 1; `test_money` adds it up."""
+    done = settlement(completed())
+
+    assert (done.state, done.microdollars, done.gpu_ms) == (JobState.SETTLED, 1_177, 2_000)
+    assert done.spent == Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000)
+    assert (done.failure_code, done.failure, done.result) == (None, None, None)
+
+
+@pytest.mark.parametrize("ended", [completed(usage=None), failed(usage=None)], ids=["completed", "failed"])
+def test_a_job_that_tells_no_usage_pays_its_hold(ended: ProviderJob) -> None:
+    """Whatever it took, it was not more."""
+    done = settlement(ended)
+
+    assert (done.microdollars, done.gpu_ms) == (JOB.held_microdollars, JOB.held_gpu_ms)
+    assert done.spent is None
+
+
+def test_a_job_that_failed_pays_what_it_took_all_the_same() -> None:
+    """The GPU ran."""
+    done = settlement(failed(failure_message="out of memory"))
+
+    assert (done.state, done.microdollars) == (JobState.SETTLED, 1_177)
+    assert (done.failure_code, done.failure) == ("internal", "out of memory")
+
+
+@given(st.integers(0, 30_000), st.integers(0, 10**9), st.integers(0, 120_000))
+def test_no_job_within_its_timeouts_settles_above_its_hold(execution_ms: int, start_ms: int, wait_ms: int) -> None:
+    """In money and in GPU time: so what is used and held together stays within every limit."""
+    usage = ProviderUsage(execution_ms=execution_ms, start_ms=start_ms)
+
+    done = settlement(completed(usage=usage), wait_ms=wait_ms)
+
+    assert 0 <= done.microdollars <= JOB.held_microdollars
+    assert 0 <= done.gpu_ms <= JOB.held_gpu_ms
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "microdollars"),
+    [
+        pytest.param(ProviderUnavailableError("full"), JobState.RELEASED, 0, id="never-taken"),
+        pytest.param(ProviderRejectedError("401"), JobState.RELEASED, 0, id="refused"),
+        pytest.param(ProviderTimeoutError("?"), JobState.SETTLED, JOB.held_microdollars, id="no-answer"),
+        pytest.param(JobFailedError("?"), JobState.SETTLED, JOB.held_microdollars, id="failed"),
+    ],
+)
+def test_only_what_surely_never_ran_is_free(error: ProviderError, state: JobState, microdollars: int) -> None:
+    """The rest pays the hold, because the owner may have to."""
+    done = settlement_after(error, JOB)
+
+    assert (done.state, done.microdollars) == (state, microdollars)
+    assert (done.failure_code, done.failure) == (error.code, error.public_message)
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "message"),
+    [
+        pytest.param(failed(), JobFailedError, JobFailedError.default_message, id="says-nothing"),
+        pytest.param(failed(failure_message="CUDA"), JobFailedError, "CUDA", id="says-why"),
+        pytest.param(failed(failure_code="internal"), JobFailedError, JobFailedError.default_message, id="internal"),
+        pytest.param(failed(failure_code="who-knows"), JobFailedError, JobFailedError.default_message, id="unknown"),
+        pytest.param(
+            failed(failure_code="invalid-argument", failure_message="too long"),
+            InvalidRequestError,
+            "too long",
+            id="input",
+        ),
+        pytest.param(
+            failed(failure_code="invalid-argument"),
+            InvalidRequestError,
+            InvalidRequestError.default_message,
+            id="input-says-nothing",
+        ),
+        pytest.param(
+            failed(failure_code="unavailable", failure_message="stopping"),
+            ProviderUnavailableError,
+            ProviderUnavailableError.default_message,
+            id="try-again",
+        ),
+        pytest.param(
+            running(state=ProviderState.CANCELLED),
+            ProviderTimeoutError,
+            "The model did not answer in time.",
+            id="stop",
+        ),
+        pytest.param(
+            running(state=ProviderState.EXPIRED), ProviderTimeoutError, "The model did not answer in time.", id="lost"
+        ),
+    ],
+)
+def test_a_failure_is_told_by_its_kind(ended: ProviderJob, kind: type[GateError], message: str) -> None:
+    """So that a client knows whether another input, another try or neither may help."""
+    failure = failure_of(ended)
+
+    assert type(failure) is kind
+    assert failure.public_message == message
+
+
+def test_a_job_that_went_well_did_not_fail() -> None:
+    """Whatever else is in its answer."""
+    assert failure_of(completed(failure_code="internal")) is None
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        failed(),
+        failed(failure_message="CUDA"),
+        failed(failure_code="invalid-argument", failure_message="too long"),
+        failed(failure_code="unavailable"),
+        running(state=ProviderState.EXPIRED),
+    ],
+    ids=["failed", "says-why", "input", "try-again", "lost"],
+)
+def test_a_failure_told_again_is_the_same_failure(ended: ProviderJob) -> None:
+    """The same key is the same job, so it has one end: in its code as in its words."""
+    first = failure_of(ended)
+    assert first is not None
+
+    again = failure_again(JOB.settled(settlement(ended), at=NOON))
+
+    assert (type(again), again.code, again.public_message) == (type(first), first.code, first.public_message)
+
+
+def test_a_timeout_told_again_is_the_same_timeout() -> None:
+    """Also when the provider gave an error instead of an end."""
+    error = ProviderTimeoutError("silent")
+
+    again = failure_again(JOB.settled(settlement_after(error, JOB), at=NOON))
+
+    assert (type(again), again.public_message) == (ProviderTimeoutError, error.public_message)
+
+
+def test_a_job_that_was_swept_is_told_as_lost() -> None:
+    """With the sweeper's own words."""
+    again = failure_again(JOB.settled(Settlement.in_full(JOB, JobState.EXPIRED, "lost"), at=NOON))
+
+    assert (again.code, again.public_message) == ("deadline-exceeded", "lost")
+
+
+def test_an_answer_that_was_not_kept_asks_for_a_new_key() -> None:
+    """It was answered and paid, and running it again unasked would pay twice."""
+    again = failure_again(JOB.settled(settlement(completed()), at=NOON))
+
+    assert isinstance(again, ConflictError)
+    assert "new key" in again.public_message
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [pytest.param(-2, True, id="just-fits"), pytest.param(-1, False, id="too-large")]
+)
+def test_an_answer_is_kept_if_a_document_can_hold_it(length: int, kept: bool) -> None:
+    """The quotes of a text count too."""
+    result = kept_result(completed(outputs="x" * (RESULT_BYTES_MAX + length)))
+
+    assert (result is not None) is kept
+
+
+def test_no_output_at_all_is_an_answer_to_keep() -> None:
+    """`null` was what the model said."""
+    assert kept_result(completed(outputs=None)) == "null"
