@@ -12,7 +12,6 @@ To try it on this machine, with RunPod's own local server:
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -42,9 +41,7 @@ def make_handler(service: Service) -> Handler:
             service.admit(request)
         except RefusedError as exc:
             return {"result": service.refuse(exc).to_json()}
-        # On the compute thread, so that the SDK's loop still hears when a job is cancelled.
-        result = await asyncio.wrap_future(service.submit(lambda: service.answer(request)))
-        return {"result": result.to_json()}
+        return {"result": (await service.answer(request)).to_json()}
 
     return handle
 
@@ -77,7 +74,7 @@ def main() -> None:
 
 def _start(service: Service, settings: Settings, began_ms: float) -> None:
     try:
-        service.submit(lambda: service.load(lambda: open_engine(settings), began_ms=began_ms)).result()
+        service.load(lambda: open_engine(settings), began_ms=began_ms).result()
     except Exception as exc:  # whatever it was is in the log, with its traceback
         sys.exit(f"the worker does not start: {exc}")
 

@@ -126,12 +126,12 @@ class LedgerError(GateError):
 
 
 class ProviderError(GateError):
-    """Hop 2 did not deliver. ``billed`` decides between release and settlement."""
+    """Hop 2 did not deliver. ``billed`` decides between release and settlement; in doubt it was billed."""
 
     code = "unavailable"
     http_status = 503
     default_message = "The model cannot be reached right now. Try again in a moment."
-    billed: ClassVar[bool] = False
+    billed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -147,6 +147,8 @@ class ProviderError(GateError):
 class ProviderUnavailableError(ProviderError):
     """The provider never took the job: no connection, no capacity, throttled. Sure not to be billed."""
 
+    billed = False
+
 
 class ProviderRejectedError(ProviderError):
     """The provider or the worker refused the job before running it. Sure not to be billed."""
@@ -154,6 +156,7 @@ class ProviderRejectedError(ProviderError):
     code = "internal"
     http_status = 500
     default_message = "The model's host refused the request. The service's owner finds the reason in the log."
+    billed = False
 
 
 class ProviderTimeoutError(ProviderError):
@@ -162,7 +165,6 @@ class ProviderTimeoutError(ProviderError):
     code = "deadline-exceeded"
     http_status = 504
     default_message = "The model did not answer in time."
-    billed = True
 
 
 class JobFailedError(ProviderError):
@@ -171,4 +173,3 @@ class JobFailedError(ProviderError):
     code = "internal"
     http_status = 500
     default_message = "The model failed on this input."
-    billed = True

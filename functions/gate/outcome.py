@@ -58,8 +58,10 @@ def failure_of(ended: ProviderJob) -> GateError | None:
             return InvalidRequestError(ended.failure_message or InvalidRequestError.default_message)
         case _ if ended.failure_code == ProviderUnavailableError.code:
             return ProviderUnavailableError("the worker could not take the job")
-        case _:
+        case _ if ended.failure_code == JobFailedError.code:
             return JobFailedError("the worker failed", public_message=ended.failure_message)
+        case _:
+            return JobFailedError(f"the worker says {ended.failure_code}")
 
 
 def failure_again(job: Job) -> GateError:

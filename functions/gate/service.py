@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from gate.dispatch import Dispatcher
 from gate.errors import (
     ConflictError,
     ForbiddenError,
+    GateError,
     JobFailedError,
     LedgerError,
     ProviderError,
@@ -35,13 +37,16 @@ from gate.meter import Key, Remaining
 from gate.money import Tariff
 from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from gate.policy import Policies, Policy
-from gate.ports import Admitted, Caller, CallerVerifier, Clock, Credentials, Ledger, Order, Provider
+from gate.ports import Admitted, Caller, CallerVerifier, Clock, Credentials, Ledger, Order, Provider, Repeated
 from gate.request import InferRequest, check_size, payload_digest
 
 _ROUNDS_MAX = 5
 """How often one idempotency key may start anew after tries that were released."""
 _SETTLE_TRIES = 3
-_JOIN_SECONDS = 0.25
+_JOIN_SECONDS_FIRST = 0.25
+_JOIN_SECONDS_MAX = 2.0
+_WIND_UP_MS = 20_000
+"""How long hop 1 may be busy with a job after its wait: cancelling it, and asking what it took."""
 _SWEEP_MARGIN = timedelta(seconds=60)
 
 
@@ -59,7 +64,7 @@ class ServedModel:
     def worst_case_microdollars(self) -> int:
         """The hold for one job."""
         return self.tariff.worst_case_microdollars(
-            execution_ms_max=self.execution_ms_max, wait_ms_max=self.wait_ms_max
+            execution_ms_max=self.execution_ms_max, wait_ms_max=self.wait_ms_max + _WIND_UP_MS
         )
 
     @property
@@ -101,6 +106,7 @@ class Gate:
         self._log = log
         self._admission = Admission(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
+        self._detached: set[asyncio.Future[None]] = set()
 
     async def infer(self, credentials: Credentials, request: InferRequest) -> Answer:
         """Run a request on the model, and count it.
@@ -113,7 +119,7 @@ class Gate:
         body = self._checked_body(request, policy)
         for round_number in range(_ROUNDS_MAX):
             job = self._new_job(caller, policy, request, body, round_number)
-            outcome = await self._admission.hold(job, policy, may_repeat=request.idempotency_key is not None)
+            outcome = await self._hold(job, policy, may_repeat=request.idempotency_key is not None)
             if isinstance(outcome, Admitted):
                 return await self._run(outcome, policy, body, keep_result=request.idempotency_key is not None)
             earlier = await self._ended(outcome.job, body)
@@ -164,6 +170,27 @@ class Gate:
             held_at=now,
             expires_at=now + longest + _SWEEP_MARGIN,
         )
+
+    async def _hold(self, job: Job, policy: Policy, *, may_repeat: bool) -> Admitted | Repeated:
+        """Hold a job. If the caller goes away meanwhile, the hold is released once it is known to stand."""
+        holding = asyncio.ensure_future(self._admission.hold(job, policy, may_repeat=may_repeat))
+        try:
+            return await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            self._detach(self._release_unused(holding))
+            raise
+
+    async def _release_unused(self, holding: asyncio.Future[Admitted | Repeated]) -> None:
+        with suppress(GateError):
+            outcome = await holding
+            if isinstance(outcome, Admitted):
+                await self._settle_surely(outcome.job, Settlement.release("The caller went away."), "cancelled")
+
+    def _detach(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something end by itself. The loop forgets tasks that nobody holds on to."""
+        task = asyncio.ensure_future(work)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
 
     async def _run(self, admitted: Admitted, policy: Policy, body: bytes, *, keep_result: bool) -> Answer:
         job = admitted.job
@@ -230,20 +257,23 @@ class Gate:
 
         Raises:
             ConflictError: it was made of another payload.
-            ProviderUnavailableError: it is still running after the longest wait.
+            ProviderUnavailableError: it is still running after the longest wait, or was refused in the end.
         """
         if job.payload_digest != payload_digest(body):
             raise ConflictError(f"job {job.job_id} was made of another payload")
         deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
+        pause = _JOIN_SECONDS_FIRST
         while not job.state.final:
-            if self._clock.now() >= deadline:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _JOIN_SECONDS_MAX)
+            there = await self._ledger.job(job.job_id)
+            if there is None or self._clock.now() >= deadline:
                 raise ProviderUnavailableError(
-                    "joined a job that does not end",
+                    "joined a job that does not end, or whose hold was denied",
                     public_message="This request is still running. Ask again with the same idempotency key.",
                     retry_after_seconds=5,
                 )
-            await asyncio.sleep(_JOIN_SECONDS)
-            job = await self._ledger.job(job.job_id) or job
+            job = there
         return job
 
     async def _answer_again(self, job: Job, policy: Policy) -> Answer:

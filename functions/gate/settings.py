@@ -18,6 +18,8 @@ _EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST",
 _EMULATOR_REVISION = re.compile(r"^\d*$")
 """firebase-tools gives every emulated function the revision 1; Cloud Run's own look like infer-00001-abc."""
 
+_WAIT_SECONDS_MOST = 240
+"""`main.py` gives a call 300 seconds; what comes after the wait has to fit in as well."""
 _DIGITS_MAX = 9
 
 
@@ -143,7 +145,7 @@ class Settings:
             execution_seconds_max=read.number("EXECUTION_SECONDS_MAX", 30, least=5),
             start_seconds_max=read.number("START_SECONDS_MAX", 60, least=0),
             idle_seconds=read.number("IDLE_SECONDS", 5, least=0),
-            wait_seconds_max=read.number("WAIT_SECONDS_MAX", 120, least=1),
+            wait_seconds_max=read.number("WAIT_SECONDS_MAX", 120, least=1, most=_WAIT_SECONDS_MOST),
             policy_seconds=float(read.number("POLICY_SECONDS", 10, least=0)),
             allowed_origins=read.words("ALLOWED_ORIGINS"),
             auth_emulator=bool(env.get("FIREBASE_AUTH_EMULATOR_HOST")),
@@ -237,10 +239,8 @@ class _Reader:
             raise SettingsError(f"{name}={value!r} is not one of: {', '.join(choices)}")
         return value
 
-    def number(self, name: str, default: int, *, least: int) -> int:
+    def number(self, name: str, default: int, *, least: int, most: int = 10**9 - 1) -> int:
         value = self.text(name, str(default))
-        if not value.isdecimal() or len(value) > _DIGITS_MAX or int(value) < least:
-            raise SettingsError(
-                f"{name}={value[:20]!r} is not a whole number of {least} or more, in {_DIGITS_MAX} digits"
-            )
+        if not value.isdecimal() or len(value) > _DIGITS_MAX or not least <= int(value) <= most:
+            raise SettingsError(f"{name}={value[:20]!r} is not a whole number from {least} to {most}")
         return int(value)

@@ -187,7 +187,7 @@ class WorkUsage:
     """What one job took on the worker, in milliseconds and tokens."""
 
     execution_ms: int
-    """From taking the job to its answer, waiting for a batch included."""
+    """The job's share of the time that the engine was busy with it and with others."""
     start_ms: int = 0
     """The worker's own start, told with the first job after it; 0 from then on."""
     tokens: int = 0
@@ -198,7 +198,8 @@ class WorkFailure:
     """Why the worker did not answer with outputs."""
 
     code: str
-    """`invalid-argument` when the input is at fault, `unavailable` when another try may do, else `internal`."""
+    """`invalid-argument` when the input is at fault, `unavailable` when another try may do, `internal` when the model
+    failed; `unauthenticated`, `already-exists` or `deadline-exceeded` when the request was not let in."""
     message: str
     """One line that may be shown to the caller: no path, no traceback."""
 

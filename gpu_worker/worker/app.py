@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -60,15 +61,32 @@ async def _infer(request: Request, body: bytes, service: Service) -> Response:
     except wire.SignatureError as exc:
         raise UnauthenticatedError(str(exc)) from exc
     service.admit(signed)
-    status, content = await asyncio.wrap_future(service.submit(lambda: _answer(service, signed)))
-    return _respond(status, content)
-
-
-def _answer(service: Service, signed: wire.SignedRequest) -> tuple[int, bytes]:
-    """Run a job and write its answer, both on the compute thread: a long answer takes a while to write too."""
-    result = service.answer(signed)
+    result = await _while_connected(request, service.answer(signed))
     status = _STATUS.get(result.failure.code, 500) if result.failure else 200
-    return status, _encode(result.to_json())
+    # A long answer takes a while to write, and others want to be answered meanwhile.
+    return _respond(status, await asyncio.to_thread(_encode, result.to_json()))
+
+
+async def _while_connected(request: Request, answer: Coroutine[Any, Any, wire.WorkResult]) -> wire.WorkResult:
+    """Wait for a job's result, and drop the job if its client goes away before its turn.
+
+    Raises:
+        ClientDisconnect: it did.
+    """
+    answering, leaving = asyncio.create_task(answer), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            raise ClientDisconnect
+        return answering.result()
+    finally:
+        answering.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read_in_time(request: Request, bytes_max: int, seconds_max: float) -> bytes:

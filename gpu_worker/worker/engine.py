@@ -1,7 +1,13 @@
-"""The engine port: what runs a model. A new task or another way to run one is a new engine under `worker.engines`."""
+"""The engine port: what runs a model. A new task or another way to run one is a new engine under `worker.engines`.
+
+An engine works in three steps, so that requests which arrive together run together: `prepare` turns a request into
+items (tokens, say), `compute` runs items of any requests in one go, and the work's own `finish` turns its items' rows
+into the request's outputs. `worker.batcher` decides which items go together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,17 +15,31 @@ from gate import wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a model made of one request."""
+class Item:
+    """One thing that goes through the model beside others: a text, or a pair of texts."""
 
-    outputs: Any
-    """JSON-ready and finite, in the order of the inputs."""
-    tokens: int
-    """Tokens that went through the model, without padding."""
+    length: int
+    """In tokens, without padding."""
+    payload: Any
+    """The engine's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A request, ready to be computed."""
+
+    items: Sequence[Item]
+    finish: Callable[[Sequence[Any]], Any]
+    """Turns the items' rows, in the items' order, into outputs: JSON-ready and finite."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that go through the model, without padding."""
+        return sum(item.length for item in self.items)
 
 
 class Engine(Protocol):
-    """One model. Its methods are called from one thread, in the order below."""
+    """One model. `prepare` may be called from several threads at once, all else from one thread."""
 
     def import_libraries(self) -> None:
         """Import what takes seconds to import, so that its time is told apart."""
@@ -33,10 +53,20 @@ class Engine(Protocol):
         """
         ...
 
-    def run(self, body: wire.WorkBody) -> Answer:
-        """Run one request; also called once before the first, to warm up. An error leaves the engine usable.
+    def prepare(self, body: wire.WorkBody) -> Work:
+        """Read a request.
 
         Raises:
             InputError: inputs or parameters are not what the task takes.
+        """
+        ...
+
+    def compute(self, items: Sequence[Item]) -> Sequence[Any]:
+        """Run items through the model, and return one row for each, in order. An error leaves the engine usable.
+
+        Raises:
+            OutOfMemoryError: they do not fit into memory together.
+            BrokenDeviceError: the device answers no more; the process has to end.
+            InputError: an item is at fault, which shows only now.
         """
         ...

@@ -3,6 +3,8 @@
     WorkerError
     ├── SettingsError            it does not start
     ├── ModelError               it does not start: this model cannot be served rightly
+    ├── OutOfMemoryError         a batch does not fit; smaller ones may
+    ├── BrokenDeviceError        the device answers no more; the process ends, and its host replaces it
     └── RefusedError             answered to the sender, with a code and one line
         ├── UnauthenticatedError     not signed by this worker's secret, or stale
         ├── ReplayedError            this very request came before
@@ -29,6 +31,14 @@ class SettingsError(WorkerError):
 
 class ModelError(WorkerError):
     """The model is missing, or needs something that this worker would get wrong."""
+
+
+class OutOfMemoryError(WorkerError):
+    """A batch does not fit into the device's memory."""
+
+
+class BrokenDeviceError(WorkerError):
+    """The device's context is gone, as after an illegal access: nothing in this process can use it again."""
 
 
 class RefusedError(WorkerError):

@@ -35,7 +35,7 @@ async def serve(
     serving = asyncio.create_task(server.serve())
     # Importing torch would slow the listening down, and a host takes a closed port for a dead container.
     await server.listening.wait()
-    loading = asyncio.wrap_future(service.submit(lambda: service.load(open_engine, began_ms=began_ms)))
+    loading = asyncio.wrap_future(service.load(open_engine, began_ms=began_ms))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait((serving, loading, stopping), return_when=asyncio.FIRST_COMPLETED)
     loaded = loading.done() and loading.exception() is None

@@ -1,57 +1,89 @@
 """The service: from a signed request to a result, the same behind every host's front.
 
-A front reads the request, calls `admit`, and hands `answer` to `submit`. `submit` is the only way to the compute
-thread, so one job computes at a time while the front goes on answering.
+A front reads the request, calls `admit`, and awaits `answer`. A few threads read and write requests and the batcher's
+one computes, so that the front goes on answering and the engine never waits for a tokenizer.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from gate import wire
+from worker.batcher import Batcher, Computed
 from worker.clock import Clock
-from worker.engine import Engine
+from worker.engine import Engine, Work
 from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
 from worker.keys import KeyCheck, ReplayMemory
 from worker.log import EventLog
 from worker.settings import Settings
 from worker.start import start
 
-_T = TypeVar("_T")
+_READERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """What an answered job was and took."""
+
+    outputs: Any
+    work: Work
+    computed: Computed
 
 
 class Service:
-    """Checks and runs jobs with one engine."""
+    """Checks and runs jobs with one engine.
+
+    Args:
+        settings: the secrets, the model's name and the limits.
+        clock: says what has expired, and measures.
+        log: gets an event for each job.
+        memory: of the requests seen; one of its own if None.
+        on_broken: called when the device has failed for good, so that the process can end.
+    """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, log: EventLog, memory: ReplayMemory | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        log: EventLog,
+        memory: ReplayMemory | None = None,
+        on_broken: Callable[[], None] = lambda: None,
     ) -> None:
         self._model_name = settings.model_name
         self._bytes_max = settings.limits.body_bytes_max
         self._keys = KeyCheck(secrets=settings.secrets, clock=clock, memory=memory)
         self._clock = clock
         self._log = log
-        self._compute = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
+        self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="reader")
+        self._batcher = Batcher(
+            clock=clock,
+            log=log,
+            tokens_max=settings.limits.batch_tokens_max,
+            batch_ms_max=settings.limits.batch_ms_max,
+            on_broken=on_broken,
+        )
         self._engine: Engine | None = None
         self._start_ms_untold = 0
 
-    def submit(self, work: Callable[[], _T]) -> Future[_T]:
-        """Run something on the compute thread, after all that was submitted before it."""
-        return self._compute.submit(work)
+    def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> Future[None]:
+        """Load the engine; to be called once, before any job.
 
-    def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> None:
-        """Load the engine; to be submitted once, before any job.
-
-        Raises:
-            Exception: whatever went wrong, which is in the log. The worker is then of no use.
+        The future raises whatever went wrong, which is in the log. The worker is then of no use.
         """
+        return self._batcher.call(lambda: self._load(open_engine, began_ms))
+
+    def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> None:
         try:
             engine, start_ms = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
         except Exception as exc:
             self._log.error("worker.start_failed", exc)
             raise
+        self._batcher.use(engine)
         self._engine, self._start_ms_untold = engine, start_ms
 
     def admit(self, request: wire.SignedRequest) -> None:
@@ -71,29 +103,33 @@ class Service:
         self._log.warning("job.refused", code=exc.code, reason=reason)
         return wire.WorkResult(failure=wire.WorkFailure(code=exc.code, message=str(exc)))
 
-    def answer(self, request: wire.SignedRequest) -> wire.WorkResult:
-        """Run an admitted request. Never raises; to be submitted.
-
-        Its time is counted from here on, so that a job does not pay for the one it waited for.
-        """
+    async def answer(self, request: wire.SignedRequest) -> wire.WorkResult:
+        """Run an admitted request. Raises nothing but its own cancellation, which drops a job that has not begun."""
         began_ms = self._clock.monotonic_ms()
         try:
-            result = self._run(request)
+            ran = await self._run(request)
         except UnavailableError as exc:
             return self.refuse(exc)
         except RefusedError as exc:
-            result = _failed(exc.code, str(exc))
+            return self._told(request, _failed(exc.code, str(exc)), execution_ms=self._since(began_ms))
         except Exception as exc:
             self._log.error("job.crashed", exc, job_id=request.job_id)
-            result = _failed("internal", "the worker failed on this job")
-        return self._told(request.job_id, result, began_ms)
+            failed = _failed("internal", "the worker failed on this job")
+            return self._told(request, failed, execution_ms=self._since(began_ms))
+        times = {"execution_ms": ran.computed.compute_ms, "queue_ms": ran.computed.queue_ms}
+        return self._told(request, wire.WorkResult(outputs=ran.outputs), tokens=ran.work.tokens, **times)
 
-    def _run(self, request: wire.SignedRequest) -> wire.WorkResult:
-        # It may have waited for others since it was admitted.
-        if self._engine is None or self._clock.now_ms() >= request.expires_ms:
-            raise UnavailableError("the job's time passed before its turn came; it was not run")
-        answer = self._engine.run(self._decode(request.body))
-        return wire.WorkResult(outputs=answer.outputs, usage=wire.WorkUsage(execution_ms=1, tokens=answer.tokens))
+    async def _run(self, request: wire.SignedRequest) -> _Ran:
+        loop = asyncio.get_running_loop()
+        work = await loop.run_in_executor(self._readers, self._prepare, request.body)
+        computed = await asyncio.wrap_future(self._batcher.submit(work, expires_ms=request.expires_ms))
+        outputs = await loop.run_in_executor(self._readers, work.finish, computed.rows)
+        return _Ran(outputs=outputs, work=work, computed=computed)
+
+    def _prepare(self, body: bytes) -> Work:
+        if self._engine is None:
+            raise UnavailableError("the worker is starting; try again in a moment")
+        return self._engine.prepare(self._decode(body))
 
     def _decode(self, body: bytes) -> wire.WorkBody:
         try:
@@ -104,17 +140,35 @@ class Service:
             raise InputError(f"this worker serves {self._model_name!a}, not {work.model[:80]!a}")
         return work
 
-    def _told(self, job_id: str, result: wire.WorkResult, began_ms: float) -> wire.WorkResult:
-        """Return the result with its usage. The start is told with the first job that ran, and never again."""
+    def _since(self, began_ms: float) -> float:
+        return self._clock.monotonic_ms() - began_ms
+
+    def _told(
+        self,
+        request: wire.SignedRequest,
+        result: wire.WorkResult,
+        *,
+        execution_ms: float,
+        queue_ms: float = 0,
+        tokens: int = 0,
+    ) -> wire.WorkResult:
+        """Return the result with its usage. The start is told with the first job that ran, and never again.
+
+        A job that was computed counts its share of the batches it was in; one that failed, all of its time.
+        """
         usage = wire.WorkUsage(
-            execution_ms=max(1, round(self._clock.monotonic_ms() - began_ms)),
-            start_ms=self._start_ms_untold,
-            tokens=result.usage.tokens if result.usage else 0,
+            execution_ms=max(1, round(execution_ms)), start_ms=self._start_ms_untold, tokens=tokens
         )
         self._start_ms_untold = 0
-        code = result.failure.code if result.failure else "ok"
-        times = {"execution_ms": usage.execution_ms, "start_ms": usage.start_ms, "tokens": usage.tokens}
-        self._log.info("job.done", job_id=job_id, code=code, **times)
+        self._log.info(
+            "job.done",
+            job_id=request.job_id,
+            code=result.failure.code if result.failure else "ok",
+            queue_ms=round(queue_ms),
+            execution_ms=usage.execution_ms,
+            start_ms=usage.start_ms,
+            tokens=tokens,
+        )
         return wire.WorkResult(outputs=result.outputs, failure=result.failure, usage=usage)
 
 

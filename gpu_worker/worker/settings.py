@@ -39,7 +39,9 @@ class Limits:
     item_chars_max: int = 100_000
     """A text is cut to the model's tokens, but all of it is read first."""
     batch_tokens_max: int = 8_192
-    """Tokens of one pass through the model, padding included."""
+    """Tokens of one batch."""
+    batch_ms_max: int = 200
+    """How long a batch may take, as far as that can be told: whoever comes next waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ def _limits(env: Mapping[str, str]) -> Limits:
         items_max=_number(env, "ITEMS_MAX", Limits().items_max, least=1),
         item_chars_max=_number(env, "ITEM_CHARS_MAX", Limits().item_chars_max, least=1),
         batch_tokens_max=_number(env, "BATCH_TOKENS_MAX", Limits().batch_tokens_max, least=1),
+        batch_ms_max=_number(env, "BATCH_MS_MAX", Limits().batch_ms_max, least=1),
     )
 
 

@@ -29,7 +29,7 @@ def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, beg
     engine = _timed("find", open_engine, log, clock)
     _timed("import", engine.import_libraries, log, clock)
     _timed("load", engine.load, log, clock)
-    _timed("warm-up", lambda: engine.run(_warm_up()), log, clock)
+    _timed("warm-up", lambda: engine.compute(engine.prepare(_warm_up()).items), log, clock)
     start_ms = max(1, round(clock.monotonic_ms() - began_ms))
     log.info("worker.ready", start_ms=start_ms)
     return engine, start_ms

@@ -51,7 +51,7 @@ def test_a_job_that_tells_no_usage_pays_its_hold(ended: ProviderJob) -> None:
 
 def test_a_job_that_failed_pays_what_it_took_all_the_same() -> None:
     """The GPU ran."""
-    done = settlement(failed(failure_message="out of memory"))
+    done = settlement(failed(failure_code="internal", failure_message="out of memory"))
 
     assert (done.state, done.microdollars) == (JobState.SETTLED, 1_177)
     assert (done.failure_code, done.failure) == ("internal", "out of memory")
@@ -89,7 +89,13 @@ def test_only_what_surely_never_ran_is_free(error: ProviderError, state: JobStat
     ("ended", "kind", "message"),
     [
         pytest.param(failed(), JobFailedError, JobFailedError.default_message, id="says-nothing"),
-        pytest.param(failed(failure_message="CUDA"), JobFailedError, "CUDA", id="says-why"),
+        pytest.param(failed(failure_code="internal", failure_message="CUDA"), JobFailedError, "CUDA", id="says-why"),
+        pytest.param(
+            failed(failure_code="unauthenticated", failure_message="not signed"),
+            JobFailedError,
+            JobFailedError.default_message,
+            id="between-the-hops",
+        ),
         pytest.param(failed(failure_code="internal"), JobFailedError, JobFailedError.default_message, id="internal"),
         pytest.param(failed(failure_code="who-knows"), JobFailedError, JobFailedError.default_message, id="unknown"),
         pytest.param(
@@ -138,7 +144,7 @@ def test_a_job_that_went_well_did_not_fail() -> None:
     "ended",
     [
         failed(),
-        failed(failure_message="CUDA"),
+        failed(failure_code="internal", failure_message="CUDA"),
         failed(failure_code="invalid-argument", failure_message="too long"),
         failed(failure_code="unavailable"),
         running(state=ProviderState.EXPIRED),

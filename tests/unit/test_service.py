@@ -93,7 +93,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(service, "_JOIN_SECONDS", 0.001)
+    monkeypatch.setattr(service, "_JOIN_SECONDS_FIRST", 0.001)
+    monkeypatch.setattr(service, "_JOIN_SECONDS_MAX", 0.001)
     monkeypatch.setattr(dispatch, "_POLL_SECONDS_FIRST", 0.001)
     ledger = WatchedLedger(str(tmp_path / "ledger.sqlite3"))
     await fill(ledger, make_documents())
@@ -142,7 +143,7 @@ class TestAJobThatGoesWell:
         asking = asyncio.ensure_future(world.infer())
         await world.provider.handed_over.wait()
 
-        assert await world.counter(*DAY, "microdollars") == HELD == 18_236
+        assert await world.counter(*DAY, "microdollars") == HELD == 18_741
         assert await world.counter("in_flight") == 1
         assert (await world.the_job()).state is JobState.HELD
 
@@ -521,6 +522,35 @@ class TestWhenTheLedgerFails:
 
 
 class TestACallerWhoGoesAway:
+    async def test_while_it_is_held_pays_nothing(self, world: World) -> None:
+        """It was never sent, so the hold is released as soon as it is known to stand."""
+        holding, go_on, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        hold, settle = world.ledger.hold, world.ledger.settle
+
+        async def slow_hold(*arguments: Any, **options: Any) -> Any:
+            holding.set()
+            await go_on.wait()
+            return await hold(*arguments, **options)
+
+        async def watched_settle(*arguments: Any, **options: Any) -> Job:
+            done = await settle(*arguments, **options)
+            released.set()
+            return done
+
+        world.ledger.hold = slow_hold  # type: ignore[method-assign]  # this test's ledger takes its time
+        world.ledger.settle = watched_settle  # type: ignore[method-assign]  # and tells when it is done
+        asking = asyncio.ensure_future(world.infer())
+        await holding.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        go_on.set()
+        await released.wait()
+
+        assert (await world.the_job()).state is JobState.RELEASED
+        assert await world.counter(*DAY, "requests") == 0
+        assert await world.counter("in_flight") == 0
+        assert world.provider.orders == []
+
     async def test_while_it_runs_leaves_a_hold_that_is_swept(self, world: World) -> None:
         """Whether it ran on is not known, so it pays the hold."""
         world.provider.let_go.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,20 @@ import pytest
 
 from gate import wire
 from tests.worker.makers import SECRET
-from worker.engine import Answer, Engine
+from worker.engine import Engine
 from worker.engines import open_engine
 from worker.settings import Settings
 
 WORDS = ["good", "bad", "fine", "awful", "the", "film", "was", "really", "not", "very", "long", "and", "short"]
-Run = Callable[..., Answer]
+
+
+@dataclass(frozen=True)
+class Ran:
+    outputs: Any
+    tokens: int
+
+
+Run = Callable[..., Ran]
 
 
 def load(**env: str) -> Run:
@@ -23,7 +32,12 @@ def load(**env: str) -> Run:
     engine: Engine = open_engine(Settings.from_env({"WORKER_SECRET": SECRET, **env}))
     engine.import_libraries()
     engine.load()
-    return lambda inputs, **parameters: engine.run(wire.WorkBody(model="", inputs=inputs, parameters=parameters))
+
+    def run(inputs: Any, **parameters: Any) -> Ran:
+        work = engine.prepare(wire.WorkBody(model="", inputs=inputs, parameters=parameters))
+        return Ran(outputs=work.finish(engine.compute(work.items)), tokens=work.tokens)
+
+    return run
 
 
 @pytest.fixture(scope="session")

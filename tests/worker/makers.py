@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from gate import wire
-from worker.engine import Answer
+from worker.engine import Item, Work
 from worker.log import EventLog
 from worker.service import Service
 from worker.settings import Limits, Settings, Task
@@ -50,14 +52,17 @@ class EchoEngine:
     def load(self) -> None:
         pass
 
-    def run(self, body: wire.WorkBody) -> Answer:
-        self.ran.append(body.inputs)
-        if body.inputs == "crash":
+    def prepare(self, body: wire.WorkBody) -> Work:
+        return Work(items=[Item(length=7, payload=body.inputs)], finish=lambda rows: rows[0])
+
+    def compute(self, items: Sequence[Item]) -> Sequence[Any]:
+        self.ran += [item.payload for item in items]
+        if any(item.payload == "crash" for item in items):
             raise RuntimeError("/a/path with details")
-        if body.inputs == "wait":
+        if any(item.payload == "wait" for item in items):
             self.waiting.set()
             assert self.go_on.wait(20)
-        return Answer(outputs=body.inputs, tokens=7)
+        return [item.payload for item in items]
 
 
 def make_settings(*, secrets: tuple[str, ...] = (SECRET,), **limits: int) -> Settings:
@@ -82,7 +87,7 @@ class Bench:
         self.service = Service(self.settings, clock=self.clock, log=EventLog(self.stream))
         if loaded:
             self.clock.ms += 1_234
-            self.service.submit(lambda: self.service.load(lambda: self.engine, began_ms=0)).result(20)
+            self.service.load(lambda: self.engine, began_ms=0).result(20)
             self.engine.ran.clear()
 
     @property
@@ -91,7 +96,7 @@ class Bench:
 
     def run(self, request: wire.SignedRequest) -> wire.WorkResult:
         self.service.admit(request)
-        return self.service.submit(lambda: self.service.answer(request)).result(20)
+        return asyncio.run(self.service.answer(request))
 
 
 def make_request(inputs: Any = "hello", *, now_ms: int = NOON_MS, valid_ms: int = 60_000, **changes: Any) -> Any:

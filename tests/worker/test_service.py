@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gate import wire
@@ -46,7 +48,7 @@ def test_a_job_whose_time_passes_while_it_waits_is_dropped_unrun() -> None:
     bench, request = Bench(), make_request(valid_ms=10_000)
     bench.service.admit(request)
     bench.clock.ms = 10_000
-    result = bench.service.answer(request)
+    result = asyncio.run(bench.service.answer(request))
 
     assert result.failure is not None
     assert (result.failure.code, result.usage) == ("unavailable", None)
@@ -113,6 +115,6 @@ def test_a_start_that_fails_is_logged_with_its_reason() -> None:
 
     bench = Bench(loaded=False)
     with pytest.raises(ModelError):
-        bench.service.load(lambda: fail().engine, began_ms=0)
+        bench.service.load(lambda: fail().engine, began_ms=0).result(20)
 
     assert "no such folder" in bench.events[-1]["traceback"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from gate import wire
-from worker.engine import Answer
+from worker.engine import Item, Work
 from worker.engines import batches
+from worker.engines.devices import device_errors
 from worker.engines.inputs import Texts, read_texts
 from worker.errors import InputError, ModelError
 from worker.settings import Limits
@@ -77,17 +78,25 @@ class TextEngine(ABC, Generic[_Options]):
         self._tokens_max = self._longest()
         self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
-    def run(self, body: wire.WorkBody) -> Answer:
-        """Run one job in batches, and put the rows back into the order of its texts."""
+    def prepare(self, body: wire.WorkBody) -> Work:
+        """Read a request's texts and turn them into tokens."""
         options, truncate = self.read_options(body.parameters)
         texts = read_texts(body.inputs, self._limits)
         encoded = self._encode(texts, truncate=truncate)
-        lengths = [len(tokens) for tokens in encoded["input_ids"]]
-        rows: list[Any] = [None] * len(lengths)
-        for indexes in batches.plan(lengths, tokens_max=self._limits.batch_tokens_max):
-            for index, row in zip(indexes, self._batch(encoded, indexes, options), strict=True):
-                rows[index] = row
-        return Answer(outputs=texts.shape(rows), tokens=sum(lengths))
+        rows = [{name: values[index] for name, values in encoded.items()} for index in range(len(texts.texts))]
+        items = [Item(length=len(row["input_ids"]), payload=(options, row)) for row in rows]
+        return Work(items=items, finish=texts.shape)
+
+    def compute(self, items: Sequence[Item]) -> Sequence[Any]:
+        """Run items in passes of like length, and put the rows back into their order."""
+        rows: list[Any] = [None] * len(items)
+        for options, places in _by_options(items).items():
+            lengths = [items[place].length for place in places]
+            for chosen in batches.plan(lengths, tokens_max=self._limits.batch_tokens_max):
+                picked = [places[index] for index in chosen]
+                for place, row in zip(picked, self._pass([items[place] for place in picked], options), strict=True):
+                    rows[place] = row
+        return rows
 
     def _encode(self, texts: Texts, *, truncate: bool) -> _Encoded:
         # One token more than fits shows which texts are too long, without reading on.
@@ -100,12 +109,13 @@ class TextEngine(ABC, Generic[_Options]):
                 raise InputError(f"{texts.name(index)} has over {self._tokens_max} tokens, and truncate is false")
         return encoded
 
-    def _batch(self, encoded: _Encoded, indexes: Sequence[int], options: _Options) -> list[Any]:
+    def _pass(self, items: Sequence[Item], options: _Options) -> list[Any]:
+        """Run items through the model at once, padded to the longest of them."""
         import torch  # seconds
 
-        picked = {name: [rows[index] for index in indexes] for name, rows in encoded.items()}
+        picked = {name: [item.payload[1][name] for item in items] for name in items[0].payload[1]}
         inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._model.device)
-        with torch.inference_mode():
+        with device_errors(), torch.inference_mode():
             return self.rows(self._model(**inputs), inputs["attention_mask"], options)
 
     def _check(self, missing_weights: Sequence[str]) -> None:
@@ -124,6 +134,14 @@ class TextEngine(ABC, Generic[_Options]):
             positions -= config.pad_token_id + 1
         said = (self._tokens_max, int(self._tokenizer.model_max_length), positions)
         return min((tokens for tokens in said if tokens > 0), default=_TOKENS_MAX_UNKNOWN)
+
+
+def _by_options(items: Sequence[Item]) -> dict[Any, list[int]]:
+    """Return the items' places by the options that they are to be computed with."""
+    places: dict[Any, list[int]] = {}
+    for place, item in enumerate(items):
+        places.setdefault(item.payload[0], []).append(place)
+    return places
 
 
 def finite(tensor: Any) -> Any:

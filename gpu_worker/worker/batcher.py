@@ -1,0 +1,241 @@
+"""Batching across requests: what is waiting runs together, in turns, bounded by what it costs.
+
+One thread owns the model. When it is free it takes the next batch at once, so an idle engine never waits for company.
+A batch takes one item of each waiting request in turn until it is full: a short request goes with the next batch,
+however long the one before it is. It is full by tokens, because memory is, and by predicted time, so that whoever
+comes next does not wait long. One bad item fails its own request alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from worker.clock import Clock
+from worker.cost import CostModel
+from worker.engine import Engine, Item, Work
+from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
+from worker.log import EventLog
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """A request's rows, and what they took."""
+
+    rows: Sequence[Any]
+    compute_ms: float
+    """Its share of the batches it was in, by tokens: shares add up to the time that the engine was busy."""
+    queue_ms: float
+    """From handing it over to its first batch."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Request:
+    work: Work
+    expires_ms: int
+    queued_ms: float
+    future: Future[Computed] = field(default_factory=Future)
+    rows: dict[int, Any] = field(default_factory=dict)
+    taken: int = 0
+    """Items that are in a batch or were; the rest waits."""
+    compute_ms: float = 0
+    started_ms: float | None = None
+
+
+_Batch = list[tuple[_Request, int]]
+"""Items by their request and their place in it."""
+
+
+class Batcher:
+    """Runs the items of many requests on one engine, from a thread of its own.
+
+    Args:
+        clock: measures, and says when a request has expired.
+        log: gets what went wrong with a batch.
+        tokens_max: of one batch, without padding; halved for good when memory runs out.
+        batch_ms_max: how long a batch may be predicted to take.
+        on_broken: called once, from the thread, when the device answers no more.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        log: EventLog,
+        tokens_max: int,
+        batch_ms_max: float,
+        on_broken: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clock = clock
+        self._log = log
+        self._tokens_max = tokens_max
+        self._batch_ms_max = batch_ms_max
+        self._on_broken = on_broken
+        self._costs = CostModel()
+        self._changed = threading.Condition()
+        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._waiting: deque[_Request] = deque()
+        self._engine: Engine | None = None
+        threading.Thread(target=self._serve, name="compute", daemon=True).start()
+
+    def call(self, work: Callable[[], _T]) -> Future[_T]:
+        """Run something on the engine's thread before any further batch: loading it, for one."""
+        future: Future[_T] = Future()
+        with self._changed:
+            self._calls.append((work, future))
+            self._changed.notify()
+        return future
+
+    def use(self, engine: Engine) -> None:
+        """Compute with this engine from now on."""
+        self._engine = engine
+
+    def submit(self, work: Work, *, expires_ms: int) -> Future[Computed]:
+        """Have a request computed. Cancelling the future drops what has not begun.
+
+        The future raises:
+            UnavailableError: its time passed before its turn came; it was not run.
+            InputError: an item is at fault.
+            Exception: what the engine raised for its items alone.
+        """
+        request = _Request(work=work, expires_ms=expires_ms, queued_ms=self._clock.monotonic_ms())
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.future
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._calls or self._waiting)
+                call = self._calls.popleft() if self._calls else None
+                batch = [] if call else list(self._next_batch())
+            if call:
+                _run_call(*call)
+            elif batch:
+                self._run(batch)
+
+    def _next_batch(self) -> Iterator[tuple[_Request, int]]:
+        """Take one item of each request in turn until the batch is full or nobody has any more."""
+        tokens = squares = 0
+        while self._waiting:
+            request = self._waiting[0]
+            if self._is_dropped(request):
+                self._waiting.popleft()
+                continue
+            length = request.work.items[request.taken].length
+            if tokens and not self._fits(tokens + length, squares + length**2):
+                return
+            tokens, squares = tokens + length, squares + length**2
+            yield request, request.taken
+            request.taken += 1
+            self._waiting.popleft()
+            if request.taken < len(request.work.items):
+                self._waiting.append(request)
+
+    def _is_dropped(self, request: _Request) -> bool:
+        """Leave out a request that nobody waits for any more. One that has begun is finished."""
+        if request.started_ms is not None:
+            return request.future.done()
+        if not request.future.running() and not request.future.set_running_or_notify_cancel():
+            return True
+        if self._clock.now_ms() < request.expires_ms:
+            return False
+        _fail(request, UnavailableError("the job's time passed before its turn came; it was not run"))
+        return True
+
+    def _fits(self, tokens: int, squares: int) -> bool:
+        if tokens > self._tokens_max:
+            return False
+        return self._costs.predict_ms(tokens=tokens, squares=squares) <= self._batch_ms_max
+
+    def _run(self, batch: _Batch) -> None:
+        """Compute a batch; divide it when it does not fit, or to find the item that is at fault."""
+        began_ms = self._clock.monotonic_ms()
+        for request, _ in batch:
+            request.started_ms = began_ms if request.started_ms is None else request.started_ms
+        try:
+            rows = self._compute([request.work.items[place] for request, place in batch])
+        except OutOfMemoryError:
+            self._run_in_halves(batch)
+        except BrokenDeviceError as exc:
+            self._give_up(batch, exc)
+        except Exception as exc:
+            # Whatever it is: a batch that only logged it would leave its requests waiting for ever.
+            if len({request for request, _ in batch}) == 1:
+                _fail(batch[0][0], exc)
+            else:
+                self._run_apart(batch)
+        else:
+            self._keep(batch, rows, self._clock.monotonic_ms() - began_ms)
+
+    def _compute(self, items: Sequence[Item]) -> Sequence[Any]:
+        assert self._engine is not None  # nothing is submitted before `use`
+        return self._engine.compute(items)
+
+    def _run_in_halves(self, batch: _Batch) -> None:
+        """Make do with smaller batches from now on; the requests do not notice."""
+        tokens = sum(request.work.items[place].length for request, place in batch)
+        self._log.warning("batch.out_of_memory", items=len(batch), tokens=tokens)
+        if len(batch) == 1:
+            _fail(batch[0][0], InputError(f"one input of {tokens} tokens is more than this worker has memory for"))
+            return
+        self._tokens_max = max(1, min(self._tokens_max, tokens) // 2)
+        middle = len(batch) // 2
+        self._run(batch[:middle])
+        self._run(batch[middle:])
+
+    def _run_apart(self, batch: _Batch) -> None:
+        """Find the request that spoils a batch by halving it, so that every other one is answered."""
+        requests = list(dict.fromkeys(request for request, _ in batch))
+        first = set(requests[: len(requests) // 2])
+        self._run([(request, place) for request, place in batch if request in first])
+        self._run([(request, place) for request, place in batch if request not in first])
+
+    def _keep(self, batch: _Batch, rows: Sequence[Any], ms: float) -> None:
+        lengths = [request.work.items[place].length for request, place in batch]
+        tokens = sum(lengths)
+        self._costs.observe(tokens=tokens, squares=sum(length**2 for length in lengths), ms=ms)
+        for (request, place), row, length in zip(batch, rows, lengths, strict=True):
+            request.rows[place] = row
+            request.compute_ms += ms * length / max(tokens, 1)
+            if len(request.rows) == len(request.work.items) and not request.future.done():
+                _finish(request)
+
+    def _give_up(self, batch: _Batch, exc: BrokenDeviceError) -> None:
+        """Tell everybody who waits: another worker may take their job, and this one is about to end."""
+        self._log.error("device.broken", exc)
+        with self._changed:
+            waiting, self._waiting = list(self._waiting), deque()
+        for request in dict.fromkeys([*(request for request, _ in batch), *waiting]):
+            _fail(request, UnavailableError("the worker's device failed; another worker takes the job"))
+        self._on_broken()
+
+
+def _run_call(work: Callable[[], Any], future: Future[Any]) -> None:
+    try:
+        future.set_result(work())
+    except Exception as exc:
+        future.set_exception(exc)
+
+
+def _finish(request: _Request) -> None:
+    assert request.started_ms is not None
+    request.future.set_result(
+        Computed(
+            rows=[request.rows[place] for place in range(len(request.work.items))],
+            compute_ms=request.compute_ms,
+            queue_ms=request.started_ms - request.queued_ms,
+        )
+    )
+
+
+def _fail(request: _Request, exc: Exception) -> None:
+    if not request.future.done():
+        request.future.set_exception(exc)
