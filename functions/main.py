@@ -18,7 +18,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from gate import bootstrap
-from gate.settings import Settings
 
 _SECRETS = [SecretParam("WORKER_SECRET"), SecretParam("RUNPOD_API_KEY")]
 _CALL = {
@@ -77,4 +76,4 @@ async def sweep(_: Request) -> ASGIApp:
 
 if "K_SERVICE" in os.environ:
     # An instance that cannot serve must not start: the deployment fails with the reason, and the old one goes on.
-    Settings.from_env(os.environ)
+    bootstrap.check(os.environ)

@@ -7,6 +7,7 @@ for what it uses, and made inside the running event loop, never at import: the s
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -25,9 +26,10 @@ from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
 from gate.ports import CallerVerifier, Clock, Credentials, Documents, Ledger, Provider
+from gate.providers import open_provider
 from gate.request import InferRequest
 from gate.service import Gate, ServedModel
-from gate.settings import AppCheckMode, LedgerKind, ProviderKind, Settings, SignInKind
+from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 
 
 class Store(Ledger, Documents, Protocol):
@@ -73,6 +75,15 @@ def hop1() -> Hop1:
     return make_hop1(Settings.from_env(os.environ))
 
 
+def check(env: Mapping[str, str]) -> None:
+    """Make a hop 1 from an environment, and let it go. Connects to nothing.
+
+    Raises:
+        SettingsError: the environment does not describe one.
+    """
+    make_hop1(Settings.from_env(env))
+
+
 def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog | None = None) -> Hop1:
     """Put hop 1 together.
 
@@ -81,10 +92,8 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     """
     clock, log = clock or SystemClock(), log or EventLog()
     origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
-    store, provider = (
-        open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path),
-        _provider(settings, clock),
-    )
+    store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
+    provider = open_provider(settings, clock=clock)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     gate = Gate(
         verifier=_verifier(settings, clock),
@@ -149,36 +158,6 @@ def served_model(settings: Settings, *, on: date) -> ServedModel:
         execution_ms_max=settings.execution_seconds_max * 1000,
         wait_ms_max=settings.wait_seconds_max * 1000,
     )
-
-
-def _provider(settings: Settings, clock: Clock) -> Provider:
-    secret = settings.worker_secret.reveal().encode()
-    match settings.provider:
-        case ProviderKind.RUNPOD:
-            from gate.providers.runpod import RunPodProvider
-
-            return RunPodProvider(
-                endpoint_id=settings.runpod_endpoint_id,
-                api_key=settings.runpod_api_key.reveal(),
-                worker_secret=secret,
-                clock=clock,
-            )
-        case ProviderKind.CONTAINER:
-            from gate.providers.container import ContainerProvider
-
-            return ContainerProvider(
-                url=settings.container_url,
-                worker_secret=secret,
-                clock=clock,
-                auth=settings.container_auth,
-                start_seconds_max=settings.start_seconds_max,
-            )
-        case ProviderKind.LOCAL:
-            from gate.providers.local import LocalProvider
-
-            return LocalProvider(url=settings.local_url, worker_secret=secret, clock=clock)
-        case _:
-            assert_never(settings.provider)
 
 
 def _verifier(settings: Settings, clock: Clock) -> CallerVerifier:

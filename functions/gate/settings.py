@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gate import wire
+from gate.environment import Environment, Secret, need
 from gate.errors import SettingsError
 
 _EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST", "FUNCTIONS_EMULATOR")
@@ -20,26 +20,6 @@ _EMULATOR_REVISION = re.compile(r"^\d*$")
 
 _WAIT_SECONDS_MOST = 240
 """`main.py` gives a call 300 seconds; what comes after the wait has to fit in as well."""
-_DIGITS_MAX = 9
-
-
-class Secret:
-    """A value that never shows itself in a log, an error or a traceback."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the value. The one place to search for when asking who uses a secret."""
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "Secret(****)"
 
 
 class LedgerKind(StrEnum):
@@ -54,14 +34,6 @@ class SignInKind(StrEnum):
 
     FIREBASE = "firebase"
     DEV = "dev"
-
-
-class ProviderKind(StrEnum):
-    """Who runs the worker."""
-
-    RUNPOD = "runpod"
-    CONTAINER = "container"
-    LOCAL = "local"
 
 
 class AppCheckMode(StrEnum):
@@ -88,13 +60,8 @@ class Settings:
     app_check_consume: bool
     """Let each App Check token be used once only; for models where a replayed request is expensive."""
     project_number: str
-    provider: ProviderKind
-    runpod_endpoint_id: str
-    runpod_api_key: Secret = field(repr=False)
-    container_url: str
-    container_auth: str
-    """`signature` for Twohop's worker, or `bearer` for a container that checks a plain key."""
-    local_url: str
+    provider: str
+    """Who runs the worker: a name of `gate.providers.PROVIDERS`, whose settings are read by itself."""
     worker_secret: Secret = field(repr=False)
     model: str
     hardware: str
@@ -113,6 +80,8 @@ class Settings:
     allowed_origins: tuple[str, ...]
     auth_emulator: bool
     deployed: bool
+    environment: Environment = field(repr=False)
+    """What all of this was read from; a provider reads its own settings there."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -121,24 +90,19 @@ class Settings:
         Raises:
             SettingsError: a value is missing, malformed, or not allowed where this runs.
         """
-        read = _Reader(env)
+        read = Environment(env)
         settings = cls(
             project=env.get("GCLOUD_PROJECT") or env.get("GOOGLE_CLOUD_PROJECT") or "",
             ledger=LedgerKind(read.one_of("LEDGER", LedgerKind, "firestore")),
             sqlite_path=read.text("SQLITE_PATH", ".twohop/ledger.sqlite3"),
             sign_in=SignInKind(read.one_of("SIGN_IN", SignInKind, "firebase")),
-            dev_sign_in_secret=Secret(read.text("DEV_SIGN_IN_SECRET", "")),
+            dev_sign_in_secret=read.secret("DEV_SIGN_IN_SECRET"),
             check_revoked=read.flag("CHECK_REVOKED"),
             app_check=AppCheckMode(read.one_of("APP_CHECK", AppCheckMode, "off")),
             app_check_consume=read.flag("APP_CHECK_CONSUME"),
             project_number=read.text("PROJECT_NUMBER", ""),
-            provider=ProviderKind(read.one_of("PROVIDER", ProviderKind, "runpod")),
-            runpod_endpoint_id=read.text("RUNPOD_ENDPOINT_ID", ""),
-            runpod_api_key=Secret(read.text("RUNPOD_API_KEY", "")),
-            container_url=read.text("CONTAINER_URL", ""),
-            container_auth=read.one_of("CONTAINER_AUTH", ("signature", "bearer"), "signature"),
-            local_url=read.text("LOCAL_WORKER_URL", ""),
-            worker_secret=Secret(read.text("WORKER_SECRET", "")),
+            provider=read.text("PROVIDER", "runpod"),
+            worker_secret=read.secret("WORKER_SECRET"),
             model=read.text("MODEL", "all-MiniLM-L6-v2"),
             hardware=read.text("HARDWARE", "runpod/AMPERE_16"),
             price_nanodollars_per_second=read.number("PRICE_NANODOLLARS_PER_SECOND", 0, least=0),
@@ -150,6 +114,7 @@ class Settings:
             allowed_origins=read.words("ALLOWED_ORIGINS"),
             auth_emulator=bool(env.get("FIREBASE_AUTH_EMULATOR_HOST")),
             deployed=_is_deployed(env),
+            environment=read,
         )
         settings._check(env)
         return settings
@@ -163,35 +128,22 @@ class Settings:
         if self.deployed:
             self._refuse_dev(env)
         on_one_machine = self.ledger is LedgerKind.SQLITE and self.sign_in is SignInKind.DEV
-        _need(self.project or on_one_machine, "GCLOUD_PROJECT", "the Firebase project's id")
+        need(self.project or on_one_machine, "GCLOUD_PROJECT", "the Firebase project's id")
         if self.sign_in is SignInKind.DEV:
-            _need(self.dev_sign_in_secret, "DEV_SIGN_IN_SECRET", "any long random text; `make dev` makes one")
+            need(self.dev_sign_in_secret, "DEV_SIGN_IN_SECRET", "any long random text; `make dev` makes one")
         if self.app_check is not AppCheckMode.OFF:
-            _need(self.project_number, "PROJECT_NUMBER", "the project's number, from the Firebase console's settings")
+            need(self.project_number, "PROJECT_NUMBER", "the project's number, from the Firebase console's settings")
         if self.hardware == "own":
             priced = env.get("PRICE_NANODOLLARS_PER_SECOND", "").strip()
-            _need(priced, "PRICE_NANODOLLARS_PER_SECOND", "what a second of your hardware costs; 0 if nothing")
-        self._check_provider()
-
-    def _check_provider(self) -> None:
-        match self.provider:
-            case ProviderKind.RUNPOD:
-                _need(self.runpod_endpoint_id, "RUNPOD_ENDPOINT_ID", "the id of your serverless endpoint")
-                _need(self.runpod_api_key, "RUNPOD_API_KEY", "`firebase functions:secrets:set RUNPOD_API_KEY`")
-            case ProviderKind.CONTAINER:
-                _need(self.container_url, "CONTAINER_URL", "the address that answers POST, https://…/infer")
-            case ProviderKind.LOCAL:
-                _need(self.local_url, "LOCAL_WORKER_URL", "the worker's address; `make dev` starts one")
-        _need(self.worker_secret, "WORKER_SECRET", "`firebase functions:secrets:set WORKER_SECRET`")
-        if not (self.provider is ProviderKind.CONTAINER and self.container_auth == "bearer"):
-            _check_signing(self.worker_secret)
+            need(priced, "PRICE_NANODOLLARS_PER_SECOND", "what a second of your hardware costs; 0 if nothing")
+        need(self.worker_secret, "WORKER_SECRET", "`firebase functions:secrets:set WORKER_SECRET`")
 
     def _refuse_dev(self, env: Mapping[str, str]) -> None:
         """Refuse to run in the cloud with anything that is meant for one machine: it would let anybody in."""
         found = [name for name in _EMULATOR_VARIABLES if env.get(name)]
         found += ["SIGN_IN=dev"] * (self.sign_in is SignInKind.DEV)
         found += ["LEDGER=sqlite"] * (self.ledger is LedgerKind.SQLITE)
-        found += ["PROVIDER=local"] * (self.provider is ProviderKind.LOCAL)
+        found += ["PROVIDER=local"] * (self.provider == "local")
         if found:
             raise SettingsError(
                 f"this is a deployed instance and it was given {', '.join(found)}; "
@@ -204,43 +156,3 @@ def _is_deployed(env: Mapping[str, str]) -> bool:
     if not env.get("K_SERVICE"):
         return False
     return not (env.get("FUNCTIONS_EMULATOR") == "true" and _EMULATOR_REVISION.match(env.get("K_REVISION", "")))
-
-
-def _need(value: object, name: str, remedy: str) -> None:
-    if not value:
-        raise SettingsError(f"{name} is not set: {remedy}; settings are lines in functions/.env")
-
-
-def _check_signing(secret: Secret) -> None:
-    try:
-        wire.check_secret(secret.reveal().encode())
-    except ValueError as exc:
-        raise SettingsError(str(exc)) from exc
-
-
-class _Reader:
-    """Reads one variable at a time, with an error that names it."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-
-    def text(self, name: str, default: str) -> str:
-        return self._env.get(name, "").strip() or default
-
-    def words(self, name: str) -> tuple[str, ...]:
-        return tuple(word.strip().rstrip("/") for word in self._env.get(name, "").split(",") if word.strip())
-
-    def flag(self, name: str) -> bool:
-        return self.one_of(name, ("true", "false"), "false") == "true"
-
-    def one_of(self, name: str, allowed: type[StrEnum] | tuple[str, ...], default: str) -> str:
-        value, choices = self.text(name, default), [str(choice) for choice in allowed]
-        if value not in choices:
-            raise SettingsError(f"{name}={value!r} is not one of: {', '.join(choices)}")
-        return value
-
-    def number(self, name: str, default: int, *, least: int, most: int = 10**9 - 1) -> int:
-        value = self.text(name, str(default))
-        if not value.isdecimal() or len(value) > _DIGITS_MAX or not least <= int(value) <= most:
-            raise SettingsError(f"{name}={value[:20]!r} is not a whole number from {least} to {most}")
-        return int(value)

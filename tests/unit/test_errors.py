@@ -46,7 +46,7 @@ def test_every_error_has_a_code_of_the_protocol_and_its_status(kind: type[GateEr
     assert HTTP_STATUS_BY_CODE.get(kind.code) == kind.http_status
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [row for row in ALL if row.values[0].__module__ == errors.__name__])
 def test_every_error_is_drawn_in_the_tree(kind: type[GateError]) -> None:
     """The drawing at the top of the module is what people read."""
     assert kind.__name__ in (errors.__doc__ or "")

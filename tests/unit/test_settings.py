@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from gate import bootstrap
+from gate.environment import Secret
 from gate.errors import SettingsError
-from gate.settings import AppCheckMode, LedgerKind, ProviderKind, Secret, Settings, SignInKind
+from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 
-WORKER_SECRET, RUNPOD_KEY, DEV_SECRET = "w0rker-" * 6, "rpa_k3y-of-runpod", "d3v-sign-in-secret"
+WORKER_SECRET, RUNPOD_KEY, DEV_SECRET = "w0rker-" * 6, "rpa_k3y-of-runpod", "d3v-sign-in-secret-" * 3
 CLOUD = {
     "GCLOUD_PROJECT": "my-project",
     "RUNPOD_ENDPOINT_ID": "abc123",
@@ -29,7 +31,9 @@ DEV = {
 
 def settings(env: dict[str, str], **changes: str | None) -> Settings:
     merged: dict[str, Any] = {**env, **changes}
-    return Settings.from_env({name: value for name, value in merged.items() if value is not None})
+    given = {name: value for name, value in merged.items() if value is not None}
+    bootstrap.check(given)
+    return Settings.from_env(given)
 
 
 @pytest.mark.parametrize("env", [CLOUD, DEPLOYED], ids=["anywhere", "deployed"])
@@ -40,7 +44,7 @@ def test_four_lines_are_enough_for_the_cloud(env: dict[str, str]) -> None:
     assert (read.ledger, read.sign_in, read.provider) == (
         LedgerKind.FIRESTORE,
         SignInKind.FIREBASE,
-        ProviderKind.RUNPOD,
+        "runpod",
     )
     assert (read.app_check, read.allowed_origins, read.auth_emulator) == (AppCheckMode.OFF, (), False)
     assert read.deployed is ("K_SERVICE" in env)
@@ -50,7 +54,7 @@ def test_one_machine_needs_no_project() -> None:
     """`make dev` needs Python alone."""
     read = settings(DEV)
 
-    assert (read.ledger, read.sign_in, read.provider) == (LedgerKind.SQLITE, SignInKind.DEV, ProviderKind.LOCAL)
+    assert (read.ledger, read.sign_in, read.provider) == (LedgerKind.SQLITE, SignInKind.DEV, "local")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,6 @@ def test_a_missing_setting_names_itself_and_the_remedy(
         pytest.param("SIGN_IN", "none", "firebase, dev", id="sign-in"),
         pytest.param("PROVIDER", "aws", "runpod, container, local", id="provider"),
         pytest.param("APP_CHECK", "true", "off, optional, required", id="app-check"),
-        pytest.param("CONTAINER_AUTH", "none", "signature, bearer", id="container-auth"),
         pytest.param("CHECK_REVOKED", "yes", "true, false", id="flag"),
         pytest.param("APP_CHECK_CONSUME", "True", "true, false", id="flag-case"),
         pytest.param("EXECUTION_SECONDS_MAX", "4", "from 5", id="below-least"),
@@ -177,7 +180,7 @@ def test_no_secret_shows_in_the_settings(env: dict[str, str]) -> None:
     """They are printed in tracebacks and in the operator's terminal."""
     read = settings(env)
 
-    shown = f"{read} {read!r} {read.worker_secret} {read.runpod_api_key!r} {read.dev_sign_in_secret:}"
+    shown = f"{read} {read!r} {read.worker_secret} {read.environment!r} {read.dev_sign_in_secret:}"
     assert not any(secret in shown for secret in (WORKER_SECRET, RUNPOD_KEY, DEV_SECRET))
     assert read.worker_secret.reveal() == WORKER_SECRET
 
@@ -200,6 +203,12 @@ def test_no_secret_shows_in_an_error(changes: dict[str, str | None]) -> None:
 
     told = f"{refusal.value!r} {refusal.value.public_message} {refusal.value.details}"
     assert not any(secret in told for secret in (WORKER_SECRET, RUNPOD_KEY, "much-too-short"))
+
+
+def test_a_malformed_setting_of_a_provider_names_itself_too() -> None:
+    """Each provider reads its own."""
+    with pytest.raises(SettingsError, match="CONTAINER_AUTH='none' is not one of: signature, bearer"):
+        settings(CLOUD, PROVIDER="container", CONTAINER_URL="https://x", CONTAINER_AUTH="none")
 
 
 def test_an_absent_secret_is_no_secret() -> None:

@@ -13,6 +13,7 @@ from gate.providers._addresses import checked_address
 from gate.providers._http import HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, signed
 from gate.providers._worker import Sign, WorkerOverHttp
+from gate.settings import Settings
 
 
 class ContainerProvider:
@@ -61,6 +62,22 @@ class ContainerProvider:
             clock=clock,
             http=self._http,
             start_seconds_max=start_seconds_max,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, clock: Clock) -> ContainerProvider:
+        """Read CONTAINER_URL and CONTAINER_AUTH.
+
+        Raises:
+            SettingsError: one of them is missing or cannot be right.
+        """
+        read = settings.environment
+        return cls(
+            url=read.needed("CONTAINER_URL", "the address that answers POST, https://…/infer"),
+            worker_secret=settings.worker_secret.reveal().encode(),
+            clock=clock,
+            auth=read.one_of("CONTAINER_AUTH", ("signature", "bearer"), "signature"),
+            start_seconds_max=settings.start_seconds_max,
         )
 
     async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in

@@ -12,6 +12,7 @@ from gate.providers._addresses import checked_loopback
 from gate.providers._http import HttpHost, Sleep
 from gate.providers._results import checked_secret, left_ms, signed
 from gate.providers._worker import WorkerOverHttp
+from gate.settings import Settings
 
 _PAUSE_SECONDS = 0.25
 
@@ -62,6 +63,19 @@ class LocalProvider:
             clock=clock,
             http=self._http,
             start_seconds_max=0,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, clock: Clock) -> LocalProvider:
+        """Read LOCAL_WORKER_URL.
+
+        Raises:
+            SettingsError: it is missing or not an address of this machine.
+        """
+        return cls(
+            url=settings.environment.needed("LOCAL_WORKER_URL", "the worker's address; `make dev` starts one"),
+            worker_secret=settings.worker_secret.reveal().encode(),
+            clock=clock,
         )
 
     async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in

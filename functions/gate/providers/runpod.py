@@ -21,6 +21,7 @@ from gate.providers._addresses import checked_address
 from gate.providers._http import Answer, Ask, HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, left_ms, signed, too_large
 from gate.providers._runpod_json import health_of, job_of
+from gate.settings import Settings
 
 BASE_URL = "https://api.runpod.ai/v2"
 
@@ -87,6 +88,21 @@ class RunPodProvider:
         self._clock = clock
         bytes_out_max = self.capabilities.bytes_out_max
         self._http = HttpHost(name="runpod", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, clock: Clock) -> RunPodProvider:
+        """Read RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY.
+
+        Raises:
+            SettingsError: one of them is missing or cannot be right.
+        """
+        read = settings.environment
+        return cls(
+            endpoint_id=read.needed("RUNPOD_ENDPOINT_ID", "the id of your serverless endpoint"),
+            api_key=read.needed("RUNPOD_API_KEY", "`firebase functions:secrets:set RUNPOD_API_KEY`"),
+            worker_secret=settings.worker_secret.reveal().encode(),
+            clock=clock,
+        )
 
     async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
         """See `Provider.submit`. Waits at RunPod, up to five minutes."""
