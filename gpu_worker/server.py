@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 
 from worker.clock import SystemClock
+from worker.ending import end_soon
 from worker.engines import open_engine
 from worker.errors import SettingsError
 from worker.log import EventLog
@@ -33,7 +34,7 @@ def main() -> int:
         sys.exit(f"the worker does not start: {exc}")
     from worker.http import serve  # FastAPI, after the settings are known to be right
 
-    service = Service(settings, clock=clock, log=log)
+    service = Service(settings, clock=clock, log=log, on_broken=end_soon)
     serving = serve(settings, service, open_engine=partial(open_engine, settings), log=log, began_ms=began_ms)
     return asyncio.run(serving)
 
