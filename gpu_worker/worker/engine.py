@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gate import wire
 
@@ -69,4 +69,13 @@ class Engine(Protocol):
             BrokenDeviceError: the device answers no more; the process has to end.
             InputError: an item is at fault, which shows only now.
         """
+        ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """An engine that knows what to try itself with. Any other is given two texts."""
+
+    def warm_up(self) -> None:
+        """Do what is slow the first time. It is called once, when the model is loaded; it raises as a job would."""
         ...

@@ -26,6 +26,11 @@ class Task(StrEnum):
     """Read from the model's own configuration."""
     EMBEDDINGS = "embeddings"
     TEXT_CLASSIFICATION = "text-classification"
+    RERANKING = "reranking"
+    TOKEN_CLASSIFICATION = "token-classification"  # noqa: S105  # a task's name, no password
+    ZERO_SHOT_CLASSIFICATION = "zero-shot-classification"
+    QUESTION_ANSWERING = "question-answering"
+    FILL_MASK = "fill-mask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +65,8 @@ class Settings:
     stop_seconds_max: int
     """How long work in flight is waited for after SIGTERM."""
     limits: Limits
+    code: str = ""
+    """The owner's own Python file, or nothing."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Settings:
@@ -79,6 +86,7 @@ class Settings:
             port=_number(env, "PORT", 8000, least=0),
             stop_seconds_max=_number(env, "STOP_SECONDS_MAX", 30, least=0),
             limits=_limits(env),
+            code=_text(env, "CODE", ""),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from gate import wire
 from worker.clock import Clock
-from worker.engine import Engine
+from worker.engine import Engine, WarmsUp
 from worker.log import EventLog
 
 _T = TypeVar("_T")
@@ -29,15 +29,19 @@ def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, beg
     engine = _timed("find", open_engine, log, clock)
     _timed("import", engine.import_libraries, log, clock)
     _timed("load", engine.load, log, clock)
-    _timed("warm-up", lambda: engine.compute(engine.prepare(_warm_up()).items), log, clock)
+    _timed("warm-up", lambda: warm_up(engine), log, clock)
     start_ms = max(1, round(clock.monotonic_ms() - began_ms))
     log.info("worker.ready", start_ms=start_ms)
     return engine, start_ms
 
 
-def _warm_up() -> wire.WorkBody:
-    """Return a job that makes every library do its first-time work before somebody waits for it."""
-    return wire.WorkBody(model="", inputs=["warm up", "a second text, so that padding is tried too"], parameters={})
+def warm_up(engine: Engine) -> None:
+    """Make every library do its first-time work before somebody waits for it."""
+    if isinstance(engine, WarmsUp):
+        engine.warm_up()
+    else:
+        texts = ["warm up", "a second text, so that padding is tried too"]
+        engine.compute(engine.prepare(wire.WorkBody(model="", inputs=texts, parameters={})).items)
 
 
 def _timed(phase: str, step: Callable[[], _T], log: EventLog, clock: Clock) -> _T:

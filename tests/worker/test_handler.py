@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate import wire
-from handler import make_handler
-from tests.worker.makers import FOREIGN_SECRET, Bench, make_request
-from tests.worker.processes import running
+from handler import _is_sdk, make_handler
+from tests.worker.makers import FOREIGN_SECRET, SECRET, Bench, make_request
+from tests.worker.processes import WORKER, running
+from tests.worker.queue import workers
+from worker.errors import SettingsError
 
 MINILM = "all-minilm-l6-v2"
 
@@ -97,3 +103,77 @@ def _runsync(port: int, inputs: Any, **changes: Any) -> dict[str, Any]:
     assert answer["status"] == "COMPLETED"
     result: dict[str, Any] = answer["output"]["result"]
     return result
+
+
+@pytest.mark.model
+async def test_it_runs_under_its_own_loop(tmp_path: Path) -> None:
+    """From its start to its graceful end, with the real model, at the addresses that RunPod sets."""
+    env = {"WORKER_SECRET": SECRET, "HF_HUB_OFFLINE": "1", "QUEUE_SPOOL": str(tmp_path)}
+    async with workers.fake_queue() as queue, workers.running(queue, str(WORKER / "handler.py"), **env) as worker:
+        for job_id, secret in {"good": SECRET, "foreign": FOREIGN_SECRET}.items():
+            now_ms = time.time_ns() // 1_000_000
+            request = make_request("a private text", model=MINILM, now_ms=now_ms, secret=secret)
+            await queue.ledger.submit(request.to_envelope(), job_id=job_id)
+        await queue.until(lambda ledger: not ledger.unanswered, seconds_max=90)
+        worker.signal(signal.SIGTERM)
+        code = await worker.ended(seconds_max=30)
+
+    results = {job_id: job.results[0]["output"]["result"] for job_id, job in queue.ledger.jobs.items()}
+    assert code == 0
+    assert len(results["good"]["outputs"]) == 384
+    assert results["good"]["usage"]["start_ms"] > 0
+    assert results["foreign"]["error"]["code"] == "unauthenticated"
+    assert queue.ledger.count("hung up") == 1
+
+
+@pytest.mark.model
+async def test_a_job_that_cannot_be_finished_is_answered_as_unavailable(tmp_path: Path) -> None:
+    """The gate knows then that another try may do."""
+    env = {"WORKER_SECRET": SECRET, "HF_HUB_OFFLINE": "1", "QUEUE_SPOOL": str(tmp_path), "STOP_SECONDS_MAX": "0"}
+    async with workers.fake_queue() as queue, workers.running(queue, str(WORKER / "handler.py"), **env) as worker:
+        request = make_request(["many words " * 200] * 2_000, model=MINILM, now_ms=time.time_ns() // 1_000_000)
+        await queue.until(lambda ledger: ledger.count("polled") > 0, seconds_max=90)
+        await queue.ledger.submit(request.to_envelope(), job_id="long")
+        await queue.until(lambda ledger: ledger.count("delivered") > 0)
+        worker.signal(signal.SIGTERM)
+
+        assert await worker.ended(seconds_max=30) == 1
+        assert queue.ledger.jobs["long"].results[0]["output"]["result"]["error"]["code"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("env", "arguments", "is_sdk"),
+    [
+        ({}, [], True),
+        ({"RUNPOD_WEBHOOK_GET_JOB": "http://queue/"}, [], False),
+        ({"RUNPOD_WEBHOOK_GET_JOB": "http://queue/", "RUNPOD_LOOP": "sdk"}, [], True),
+        ({"RUNPOD_LOOP": "own"}, [], False),
+        ({"RUNPOD_WEBHOOK_GET_JOB": "http://queue/"}, ["--rp_serve_api"], True),
+        ({"RUNPOD_LOOP": "own"}, ["--test_input={}"], True),
+    ],
+    ids=["no queue", "a queue", "told sdk", "told own", "local server", "one input"],
+)
+def test_its_own_loop_serves_wherever_there_is_a_queue(
+    env: dict[str, str], arguments: list[str], is_sdk: bool
+) -> None:
+    assert _is_sdk(env, ["handler.py", *arguments]) is is_sdk
+
+
+def test_a_loop_of_another_name_is_refused() -> None:
+    with pytest.raises(SettingsError, match="RUNPOD_LOOP"):
+        _is_sdk({"RUNPOD_LOOP": "theirs"}, [])
+
+
+def test_it_imports_nothing_that_takes_long() -> None:
+    """A start is billed; the model's libraries come when the model is loaded, RunPod's never."""
+    heavy = "{'torch', 'transformers', 'numpy', 'runpod', 'httpx', 'fastapi', 'pydantic', 'aiohttp', 'requests'}"
+    run = subprocess.run(
+        [sys.executable, "-c", f"import handler, sys; print({heavy} & set(sys.modules))"],
+        cwd=WORKER,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.stdout.strip() == "set()"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import assert_never
 
 from worker.engine import Engine
-from worker.engines.folder import find_folder, read_task
-from worker.settings import Settings, Task
+from worker.engines.folder import find_folder, read_layout, read_task
+from worker.engines.packed import supports
+from worker.engines.preferred import PreferredEngine
+from worker.log import EventLog
+from worker.settings import Limits, Settings, Task
 
 __all__ = ["open_engine"]
 
@@ -18,17 +23,62 @@ def open_engine(settings: Settings) -> Engine:
         ModelError: there is no such model, or it needs something that this worker would get wrong.
     """
     folder = find_folder(settings.model)
+    if settings.code:
+        from worker.hooks import open_own  # most workers have no code of their own
+
+        return open_own(Path(settings.code), folder, settings.limits, built_in=lambda: _built_in(settings, folder))
+    return _built_in(settings, folder)
+
+
+def _built_in(settings: Settings, folder: Path) -> Engine:
     task = read_task(folder) if settings.task is Task.AUTO else settings.task
+    return _engine(task, folder, settings.limits)
+
+
+def _engine(task: Task, folder: Path, limits: Limits) -> Engine:  # noqa: PLR0911  # a table, with a type checker's eye
+    """Return a task's engine. Each is imported where it is chosen: one worker has one task."""
     match task:
-        case Task.TEXT_CLASSIFICATION:
-            from worker.engines.classification import TextClassificationEngine  # one task a worker
-
-            return TextClassificationEngine(folder, settings.limits)
         case Task.EMBEDDINGS:
-            from worker.engines.embeddings import EmbeddingsEngine  # one task a worker
+            from worker.engines.embeddings import EmbeddingsEngine, PackedEmbeddingsEngine
 
-            return EmbeddingsEngine(folder, settings.limits)
+            return _preferred(
+                read_layout(folder).transformer, PackedEmbeddingsEngine, EmbeddingsEngine, folder, limits
+            )
+        case Task.TEXT_CLASSIFICATION:
+            from worker.engines.classification import PackedTextClassificationEngine, TextClassificationEngine
+
+            return _preferred(folder, PackedTextClassificationEngine, TextClassificationEngine, folder, limits)
+        case Task.RERANKING:
+            from worker.engines.reranking import RerankingEngine
+
+            return RerankingEngine(folder, limits)
+        case Task.TOKEN_CLASSIFICATION:
+            from worker.engines.tokens import TokenClassificationEngine
+
+            return TokenClassificationEngine(folder, limits)
+        case Task.ZERO_SHOT_CLASSIFICATION:
+            from worker.engines.zero_shot import ZeroShotEngine
+
+            return ZeroShotEngine(folder, limits)
+        case Task.QUESTION_ANSWERING:
+            from worker.engines.answering import QuestionAnsweringEngine
+
+            return QuestionAnsweringEngine(folder, limits)
+        case Task.FILL_MASK:
+            from worker.engines.filling import FillMaskEngine
+
+            return FillMaskEngine(folder, limits)
         case Task.AUTO:
             raise AssertionError(task)
         case _:
             assert_never(task)
+
+
+_Make = Callable[[Path, Limits], Engine]
+
+
+def _preferred(encoder: Path, packed: _Make, general: _Make, folder: Path, limits: Limits) -> Engine:
+    """Return the packed engine for the models that it may serve, with the general one behind it."""
+    if not supports(encoder):
+        return general(folder, limits)
+    return PreferredEngine(packed(folder, limits), lambda: general(folder, limits), log=EventLog())

@@ -1,4 +1,4 @@
-"""The device's own failures, told apart: what a smaller batch may mend, and what nothing in this process can."""
+"""The device: which it is, and its failures told apart: what a smaller batch may mend, and what nothing can."""
 
 from __future__ import annotations
 
@@ -30,3 +30,10 @@ def device_errors() -> Iterator[None]:
         if "can't allocate memory" in str(exc):
             raise OutOfMemoryError(str(exc)) from exc
         raise
+
+
+def best_device() -> str:
+    """Return the device to compute on: a GPU where there is one."""
+    import torch  # seconds
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from worker.engines.folder import read_layout
 from worker.engines.inputs import Parameters
+from worker.engines.packed_text import PackedTextEngine
 from worker.engines.text import TextEngine, finite
 from worker.settings import Limits
+
+
+def _read_options(parameters: Mapping[str, Any], *, normalize: bool) -> tuple[bool, bool]:
+    """Return whether to normalize, and whether to truncate."""
+    read = Parameters(parameters, known=("normalize", "truncate"))
+    return read.flag("normalize", default=normalize), read.flag("truncate", default=True)
+
+
+class PackedEmbeddingsEngine(PackedTextEngine[bool]):
+    """As `EmbeddingsEngine`, for the models that the packed encoder serves."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._layout = read_layout(folder)
+        super().__init__(self._layout.transformer, limits, tokens_max=self._layout.tokens_max)
+
+    def read_options(self, parameters: Mapping[str, Any]) -> tuple[bool, bool]:
+        """Return whether to normalize, and whether to truncate."""
+        return _read_options(parameters, normalize=self._layout.normalize)
+
+    def load_head(self, device: str) -> None:
+        """Vectors are made of the encoder's states alone."""
+
+    def rows(self, packed: Any, options: Sequence[bool]) -> list[Any]:
+        """Return one vector for each text."""
+        import torch  # seconds
+
+        from worker.engines.packed.modes import Pooling
+        from worker.engines.packed.pooling import pool  # brings torch
+
+        vectors = pool(packed, Pooling(self._layout.pooling))
+        wanted = torch.tensor(options, device=vectors.device).unsqueeze(1)
+        vectors = torch.where(wanted, torch.nn.functional.normalize(vectors, dim=1), vectors)
+        rows: list[Any] = finite(vectors).tolist()
+        return rows
 
 
 class EmbeddingsEngine(TextEngine[bool]):
@@ -29,8 +64,7 @@ class EmbeddingsEngine(TextEngine[bool]):
 
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[bool, bool]:
         """Return whether to normalize, and whether to truncate."""
-        read = Parameters(parameters, known=("normalize", "truncate"))
-        return read.flag("normalize", default=self._normalize), read.flag("truncate", default=True)
+        return _read_options(parameters, normalize=self._normalize)
 
     def rows(self, output: Any, mask: Any, options: bool) -> list[Any]:
         """Return one vector for each text."""

@@ -55,10 +55,24 @@ def _download(hub_id: str) -> Path:
 
 def read_task(folder: Path) -> Task:
     """Return what a model is for, by the name of its architecture."""
-    architectures = read_json(folder / "config.json", {}).get("architectures") or []
-    if any(name.endswith("ForSequenceClassification") for name in architectures):
-        return Task.TEXT_CLASSIFICATION
+    config = read_json(folder / "config.json", {})
+    for name in config.get("architectures") or []:
+        match str(name).rpartition("For")[2]:
+            case "SequenceClassification":
+                return Task.RERANKING if _has_one_label(config) else Task.TEXT_CLASSIFICATION
+            case "TokenClassification":
+                return Task.TOKEN_CLASSIFICATION
+            case "QuestionAnswering":
+                return Task.QUESTION_ANSWERING
+            # Models that were trained on for embeddings often keep this name; modules.json tells them apart.
+            case "MaskedLM" if not (folder / "modules.json").exists():
+                return Task.FILL_MASK
     return Task.EMBEDDINGS
+
+
+def _has_one_label(config: Mapping[str, Any]) -> bool:
+    # The file has the number only where it was written by hand, and the names unless there are two.
+    return len(config.get("id2label") or ()) == 1 or config.get("num_labels") == 1
 
 
 def read_layout(folder: Path) -> Layout:

@@ -42,17 +42,22 @@ def read_texts(inputs: Any, limits: Limits) -> Texts:
     elif isinstance(inputs, list):
         texts = Texts(texts=tuple(inputs), single=False)
     else:
-        raise InputError(f"{_ACCEPTED}, not {_kind(inputs)}")
+        raise InputError(f"{_ACCEPTED}, not {kind(inputs)}")
     if not 0 < len(texts.texts) <= limits.items_max:
         raise InputError(f"inputs has {len(texts.texts)} texts, and must have from 1 to {limits.items_max}")
     for index, text in enumerate(texts.texts):
-        _check_text(text, texts.name(index), limits)
+        check_text(text, texts.name(index), limits, accepted=_ACCEPTED)
     return texts
 
 
-def _check_text(text: Any, name: str, limits: Limits) -> None:
+def check_text(text: Any, name: str, limits: Limits, *, accepted: str) -> None:
+    """Refuse what is no text that a tokenizer can read, or too long.
+
+    Raises:
+        InputError: it is; of another type, the message goes on with what is accepted.
+    """
     if not isinstance(text, str):
-        raise InputError(f"{name} is {_kind(text)}; {_ACCEPTED}")
+        raise InputError(f"{name} is {kind(text)}; {accepted}")
     if len(text) > limits.item_chars_max:
         raise InputError(f"{name} has {len(text)} characters, and may have {limits.item_chars_max}")
     unreadable = _UNREADABLE.search(text)
@@ -79,7 +84,7 @@ class Parameters:
         """Return a parameter that is true or false."""
         value = self._parameters.get(name, default)
         if not isinstance(value, bool):
-            raise InputError(f"parameter {name} must be true or false, not {_kind(value)}")
+            raise InputError(f"parameter {name} must be true or false, not {kind(value)}")
         return value
 
     def count(self, name: str) -> int | None:
@@ -100,6 +105,7 @@ class Parameters:
         return str(value)
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """Return what JSON calls a value's type, for messages."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

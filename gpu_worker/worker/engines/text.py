@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,12 +30,16 @@ class TextEngine(ABC, Generic[_Options]):
     auto_class: ClassVar[str]
     unused_weights: ClassVar[tuple[str, ...]] = ()
     """Beginnings of weights' names that may be missing, since the task never uses them."""
+    sample_inputs: ClassVar[Any] = ["warm up", "a second text, so that padding is tried too"]
+    sample_parameters: ClassVar[Mapping[str, Any]] = {}
+    """A job of this task, to try the model with."""
 
     def __init__(self, folder: Path, limits: Limits, *, tokens_max: int | None = None) -> None:
         self._folder = folder
         self._limits = limits
         self._tokens_max = tokens_max or 0
         self._tokenizer: Any = None
+        self._tokenizing = threading.Lock()
         self._model: Any = None
 
     @abstractmethod
@@ -78,36 +83,48 @@ class TextEngine(ABC, Generic[_Options]):
         self._tokens_max = self._longest()
         self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
+    def warm_up(self) -> None:
+        """Run the sample, so that every library has done its first-time work before somebody waits for it."""
+        sample = wire.WorkBody(model="", inputs=self.sample_inputs, parameters=self.sample_parameters)
+        self.compute(self.prepare(sample).items)
+
     def prepare(self, body: wire.WorkBody) -> Work:
         """Read a request's texts and turn them into tokens."""
         options, truncate = self.read_options(body.parameters)
         texts = read_texts(body.inputs, self._limits)
-        encoded = self._encode(texts, truncate=truncate)
-        rows = [{name: values[index] for name, values in encoded.items()} for index in range(len(texts.texts))]
-        items = [Item(length=len(row["input_ids"]), payload=(options, row)) for row in rows]
-        return Work(items=items, finish=texts.shape)
+        return Work(items=to_items(self._encode(texts, truncate=truncate), options), finish=texts.shape)
 
     def compute(self, items: Sequence[Item]) -> Sequence[Any]:
         """Run items in passes of like length, and put the rows back into their order."""
         rows: list[Any] = [None] * len(items)
         for options, places in _by_options(items).items():
             lengths = [items[place].length for place in places]
-            for chosen in batches.plan(lengths, tokens_max=self._limits.batch_tokens_max):
+            for chosen in batches.plan(lengths, tokens_max=self._pass_tokens_max()):
                 picked = [places[index] for index in chosen]
                 for place, row in zip(picked, self._pass([items[place] for place in picked], options), strict=True):
                     rows[place] = row
         return rows
 
-    def _encode(self, texts: Texts, *, truncate: bool) -> _Encoded:
+    def _encode(self, texts: Texts, *, truncate: bool, **told: bool) -> dict[str, Any]:
+        """Return the texts' tokens, and what else the tokenizer is asked to tell of them."""
         # One token more than fits shows which texts are too long, without reading on.
         tokens_max = self._tokens_max + (not truncate)
-        encoded: _Encoded = self._tokenizer(
-            list(texts.texts), truncation=True, max_length=tokens_max, padding=False, verbose=False
+        encoded: dict[str, Any] = self._tokenize(
+            list(texts.texts), truncation=True, max_length=tokens_max, **told
         ).data
         for index, tokens in enumerate(encoded["input_ids"]):
             if len(tokens) > self._tokens_max:
                 raise InputError(f"{texts.name(index)} has over {self._tokens_max} tokens, and truncate is false")
         return encoded
+
+    def _tokenize(self, *texts: list[str], **options: Any) -> Any:
+        """Call the tokenizer. It keeps how to truncate as a state of its own, so one thread at a time may."""
+        with self._tokenizing:
+            return self._tokenizer(*texts, padding=False, verbose=False, **options)
+
+    def _pass_tokens_max(self) -> int:
+        """Return how many tokens one pass may have; a task whose output is large takes fewer."""
+        return self._limits.batch_tokens_max
 
     def _pass(self, items: Sequence[Item], options: _Options) -> list[Any]:
         """Run items through the model at once, padded to the longest of them."""
@@ -134,6 +151,12 @@ class TextEngine(ABC, Generic[_Options]):
             positions -= config.pad_token_id + 1
         said = (self._tokens_max, int(self._tokenizer.model_max_length), positions)
         return min((tokens for tokens in said if tokens > 0), default=_TOKENS_MAX_UNKNOWN)
+
+
+def to_items(encoded: _Encoded, options: Any) -> list[Item]:
+    """Return one item for each row of tokens, to be computed with these options."""
+    rows = [{name: values[index] for name, values in encoded.items()} for index in range(len(encoded["input_ids"]))]
+    return [Item(length=len(row["input_ids"]), payload=(options, row)) for row in rows]
 
 
 def _by_options(items: Sequence[Item]) -> dict[Any, list[int]]:

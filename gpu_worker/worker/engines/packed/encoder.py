@@ -1,0 +1,152 @@
+"""The packed encoder: the hidden states of sequences of any lengths, without a row of padding in any linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worker.engines.packed import names
+from worker.engines.packed.attention import Attention, GroupedAttention, VarlenAttention
+from worker.engines.packed.bias import RelativeBias
+from worker.engines.packed.embeddings import Embeddings, TypeIds, load_embeddings
+from worker.engines.packed.layer import Layer, Place, load_layer
+from worker.engines.packed.layout import Layout, lay_out
+from worker.engines.packed.linear import can_prepack
+from worker.engines.packed.shapes import Shape, read_shape
+from worker.engines.packed.weights import Weights
+
+_PADDED_LENGTH_MAX_CPU = 32
+"""Measured: longer ones gain less by sharing a call than the padding costs."""
+_PADDED_LENGTH_MAX_CUDA = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """The hidden states of a batch, sequence after sequence."""
+
+    hidden: Tensor
+    """(tokens, width), in the encoder's dtype and on its device; the longest sequence is first."""
+    offsets: Tensor
+    """(sequences + 1): where each begins and the last ends, in the order of `hidden`."""
+    places: Tensor
+    """(sequences): for each sequence as it was given, which of `hidden` it is."""
+
+    @property
+    def starts(self) -> Tensor:
+        """Return the row of each sequence's first token, in the order in which they were given."""
+        return self.offsets[self.places]
+
+    @property
+    def ends(self) -> Tensor:
+        """Return the row behind each sequence's last token, in the order in which they were given."""
+        return self.offsets[self.places + 1]
+
+    def split(self, rows: Tensor | None = None) -> list[Tensor]:
+        """Return the hidden states, or other rows made of them, by sequence in the order in which they were given."""
+        parts = torch.split(self.hidden if rows is None else rows, self.offsets.diff().tolist())
+        return [parts[place] for place in self.places.tolist()]
+
+
+class PackedEncoder:
+    """One encoder on one device. After loading nothing of it changes, so several threads may use it."""
+
+    def __init__(
+        self, shape: Shape, embeddings: Embeddings, layers: Sequence[Layer], attention: Attention, dtype: torch.dtype
+    ) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.device = embeddings.words.device
+        self._embeddings, self._layers, self._attention = embeddings, layers, attention
+        # Only oneDNN makes a kernel for each number of rows.
+        self._rounded = self.device.type == "cpu" and can_prepack(dtype)
+
+    @classmethod
+    def load(cls, folder: Path, *, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
+        """Read a folder's encoder.
+
+        Raises:
+            ModelError: it has something that would not be served exactly, or its weights are not all there.
+        """
+        shape = read_shape(folder)
+        return cls.build(shape, Weights.open(folder, prefix=names.encoder_names(shape.family).prefix), dtype, device)
+
+    @classmethod
+    def build(cls, shape: Shape, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
+        """Make an encoder of a shape from weights that are open already; raises as `load` does."""
+        target = torch.device(device)
+        with torch.inference_mode():
+            place: Place = lambda tensor: tensor.to(target, dtype)  # noqa: E731  # so short that its type says more
+            called = names.encoder_names(shape.family)
+            layers = [load_layer(weights, called, shape, index, place) for index in range(shape.layers)]
+            embeddings = load_embeddings(weights, shape, device=target, dtype=dtype)
+            return cls(shape, embeddings, layers, _attention(weights, shape, dtype, target), dtype)
+
+    @torch.inference_mode()
+    def forward(self, sequences: Sequence[Sequence[int]], type_ids: TypeIds = None) -> Packed:
+        """Run token sequences, special tokens included, and return their hidden states.
+
+        Args:
+            sequences: one or more, each of 1 to `shape.tokens_max` token ids.
+            type_ids: one for each token id; families without token types do not look at them.
+
+        Raises:
+            ValueError: a sequence is empty or too long, an id is not in its table, or type_ids has another shape.
+        """
+        lengths = [len(sequence) for sequence in sequences]
+        self._check(lengths, type_ids)
+        layout = lay_out(lengths, rounded=self._rounded)
+        hidden = self._embeddings(layout, sequences, type_ids).to(self.dtype)
+        attend = self._attention.prepare(layout, self.dtype, self.device)
+        for layer in self._layers:
+            hidden = layer(hidden, attend)
+        return _packed(hidden, layout)
+
+    def _check(self, lengths: Sequence[int], type_ids: TypeIds) -> None:
+        if not lengths or min(lengths) < 1 or max(lengths) > self.shape.tokens_max:
+            raise ValueError(f"sequences must be one or more, and of 1 to {self.shape.tokens_max} tokens")
+        if type_ids is not None and [len(types) for types in type_ids] != lengths:
+            raise ValueError("token types must be as many as the tokens of each sequence")
+
+
+def _packed(hidden: Tensor, layout: Layout) -> Packed:
+    places = torch.empty(len(layout.order), dtype=torch.int64)
+    places[torch.tensor(layout.order)] = torch.arange(len(layout.order))
+    offsets = torch.tensor(layout.starts)
+    device = hidden.device
+    return Packed(hidden=hidden[: layout.tokens], offsets=offsets.to(device), places=places.to(device))
+
+
+def _attention(weights: Weights, shape: Shape, dtype: torch.dtype, device: torch.device) -> Attention:
+    if shape.buckets:
+        bias = RelativeBias(weights.encoder(f"{names.RELATIVE_BIAS}.weight", (shape.buckets, shape.heads)))
+        return GroupedAttention(shape.heads, padded_length_max=_padded_length_max(device), bias=bias)
+    grouped = GroupedAttention(shape.heads, padded_length_max=_padded_length_max(device))
+    if (
+        device.type == "cuda"
+        and dtype != torch.float32
+        and _agree(VarlenAttention(shape.heads), grouped, shape, dtype)
+    ):
+        return VarlenAttention(shape.heads)
+    return grouped
+
+
+def _padded_length_max(device: torch.device) -> int:
+    return _PADDED_LENGTH_MAX_CPU if device.type == "cpu" else _PADDED_LENGTH_MAX_CUDA
+
+
+def _agree(one: Attention, other: Attention, shape: Shape, dtype: torch.dtype) -> bool:
+    """Tell whether two ways give the same on this device; one that cannot run at all does not."""
+    device = torch.device("cuda")
+    layout = lay_out([min(length, shape.tokens_max) for length in (1, 7, 33, 130)], rounded=False)
+    generator = torch.Generator().manual_seed(7)
+    qkv = torch.randn(layout.rows, 3 * shape.width, generator=generator).to(device, dtype)
+    try:
+        made, expected = (way.prepare(layout, dtype, device)(qkv).float() for way in (one, other))
+    except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        # The kernel is not in every build of torch, nor for every card.
+        return False
+    return torch.allclose(made, expected, rtol=0.05, atol=0.02)

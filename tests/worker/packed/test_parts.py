@@ -1,0 +1,137 @@
+"""The parts by themselves: groups, layouts, linear layers, the bias, and how a dtype is chosen."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
+
+from tests.worker.packed.conftest import Make
+from worker.engines.packed import linear, opening, probe
+from worker.engines.packed.attention import GroupedAttention, neighbours
+from worker.engines.packed.bias import bucket
+from worker.engines.packed.layout import lay_out
+from worker.engines.packed.linear import PlainLinear, PrepackedLinear
+from worker.engines.packed.shapes import Activation
+from worker.log import EventLog
+
+lengths = st.lists(st.integers(1, 70), min_size=1, max_size=12)
+CPU = torch.device("cpu")
+
+
+@settings(deadline=None)
+@given(mixture=lengths, limit=st.sampled_from([0, 16, 32, 100]))
+def test_each_place_is_in_one_group_of_like_length(mixture: list[int], limit: int) -> None:
+    ordered = tuple(sorted(mixture, reverse=True))
+    groups = neighbours(ordered, limit)
+
+    assert [place for group in groups for place in group] == list(range(len(ordered)))
+    for group in groups:
+        longest, shortest = ordered[group.start], ordered[group.stop - 1]
+        assert longest == shortest or (longest <= limit and longest - shortest < 16)
+
+
+@settings(deadline=None, max_examples=40)
+@given(mixture=lengths, limit=st.sampled_from([16, 32, 1000]), rounded=st.booleans())
+def test_sharing_a_call_changes_nothing(mixture: list[int], limit: int, rounded: bool) -> None:
+    layout = lay_out(mixture, rounded=rounded)
+    qkv = torch.randn(layout.rows, 3 * 16, generator=torch.Generator().manual_seed(len(mixture)))
+    made, alone = (
+        GroupedAttention(2, padded_length_max=most).prepare(layout, torch.float32, CPU)(qkv) for most in (limit, 0)
+    )
+
+    torch.testing.assert_close(made, alone, rtol=1e-4, atol=1e-5)
+    assert not made[layout.tokens :].any()
+
+
+@given(mixture=lengths)
+def test_few_numbers_of_rows_occur(mixture: list[int]) -> None:
+    """Each new one costs a millisecond for each layer's shape."""
+    rows = lay_out(mixture, rounded=True).rows
+
+    assert 0 <= rows - sum(mixture) < 64
+    assert rows % (16 if rows <= 256 else 64) == 0
+
+
+def test_buckets_of_distance_are_those_of_transformers() -> None:
+    distances = torch.arange(-600, 601)
+
+    assert torch.equal(bucket(distances, 32), MPNetEncoder.relative_position_bucket(distances, num_buckets=32))
+
+
+@pytest.mark.parametrize("activation", [None, *Activation])
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_prepacked_layers_are_plain_ones(activation: Activation | None, with_residual: bool) -> None:
+    if not linear.can_prepack(torch.float32):
+        pytest.skip("this torch has no prepacked layers")
+    weight, bias, rows, residual = (torch.randn(*size) for size in ((48, 32), (48,), (5, 32), (5, 48)))
+    before = residual.clone()
+    given_residual = residual if with_residual else None
+    made, expected = (kind(weight, bias, activation)(rows, given_residual) for kind in (PrepackedLinear, PlainLinear))
+
+    torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(residual, before)
+
+
+def test_without_the_private_operators_plain_layers_do_the_work(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may go with any release of torch."""
+    expected = make("Bert").encoder().forward([[5, 6, 7]]).hidden
+    monkeypatch.setattr(linear, "_operators", SimpleNamespace)
+    linear.can_prepack.cache_clear()
+    try:
+        assert not linear.can_prepack(torch.float32)
+        torch.testing.assert_close(make("Bert").encoder().forward([[5, 6, 7]]).hidden, expected, rtol=1e-4, atol=1e-5)
+    finally:
+        linear.can_prepack.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        pytest.param((3.0, 1.0), torch.bfloat16, id="three times as fast"),
+        pytest.param((1.0, 3.0), torch.float32, id="three times as slow"),
+        pytest.param((1.0, 0.95), torch.float32, id="about the same"),
+    ],
+)
+def test_fewer_bits_have_to_be_faster(seconds: tuple[float, float], expected: torch.dtype) -> None:
+    assert probe.faster(seconds) is expected
+
+
+def test_a_dtype_is_chosen_by_measuring(make: Make) -> None:
+    assert probe.choose_dtype(make("Bert").encoder().shape, "cpu") in (torch.float32, torch.bfloat16)
+
+
+def opened(make: Make, **changes: Any) -> tuple[Any, dict[str, Any]]:
+    stream = io.StringIO()
+    encoder = opening.open_encoder(make("Bert").folder, device="cpu", log=EventLog(stream), **changes)
+    return encoder, json.loads(stream.getvalue())
+
+
+def test_a_fast_dtype_is_compared_with_fp32_first(make: Make) -> None:
+    encoder, event = opened(make, dtype=torch.bfloat16)
+
+    assert encoder.dtype is torch.bfloat16
+    assert event["message"] == "encoder.opened"
+    assert event["cosine_min"] > 0.999
+
+
+def test_a_dtype_that_is_not_good_enough_is_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedding that is a little wrong looks like one that is right."""
+    monkeypatch.setattr(opening, "COSINE_MIN", 1.1)
+    encoder, event = opened(make, dtype=torch.bfloat16)
+
+    assert encoder.dtype is torch.float32
+    assert (event["severity"], event["message"]) == ("WARNING", "encoder.dtype_refused")
+
+
+def test_no_number_is_not_good_enough(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "least_cosine", lambda *_: float("nan"))
+
+    assert opened(make, dtype=torch.bfloat16)[0].dtype is torch.float32
