@@ -11,6 +11,7 @@
         ├── TooLargeError            more bytes than a job may have
         ├── TooSlowError             its body does not come
         ├── InputError               the input is at fault
+        ├── OwnCodeError             the owner's own code failed (in `worker.own_code`)
         └── UnavailableError         not now: starting, stopping, or full
 
 Anything else is a bug or a failing device: code `internal`, with its traceback in the log alone.
