@@ -1,20 +1,25 @@
-"""The worker behind RunPod's queue: `python gpu_worker/handler.py`. The only importer of `runpod`.
+"""The worker behind RunPod's queue: `python gpu_worker/handler.py`. It alone imports `runpod`, and only if told to.
 
 A job's `input` is `wire.SignedRequest.to_envelope()`. Its `output` is always `{"result": WorkResult.to_json()}`, for
 failures too. RunPod's SDK takes a top-level `error` for its own: an error that is no text is swallowed, and the job
 ends COMPLETED without output. Inside `result` it arrives as it is, so a job that our worker refused is COMPLETED for
 RunPod, and `output["result"]["error"]` says why. FAILED always means that the worker itself broke.
 
-To try it on this machine, with RunPod's own local server:
+RUNPOD_LOOP says what speaks to the queue: `own`, the loop in `worker.queue`, or `sdk`, RunPod's own. Where RunPod has
+set its addresses it is `own`, unless told otherwise. To try it on this machine, with a queue that goes wrong as
+queues do, or with RunPod's own local server:
 
+    python gpu_worker/fake_queue.py --jobs 100 --model all-minilm-l6-v2 -- python gpu_worker/handler.py
     python gpu_worker/handler.py --rp_serve_api --rp_api_port 8001
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +29,21 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 from gate import wire
 from worker.clock import SystemClock
 from worker.engines import open_engine
-from worker.errors import RefusedError, SettingsError, UnauthenticatedError
+from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnavailableError
 from worker.log import EventLog
+from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
 from worker.service import Service
 from worker.settings import Settings
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
+_SDK_ARGUMENTS = ("--rp_serve_api", "--test_input")
+_BROKEN_SECONDS = 2.0
+"""How long the SDK has to send the last results once the device is broken; its own loop would go on for ever."""
+
 
 def make_handler(service: Service) -> Handler:
-    """Return what RunPod's SDK calls with each job. It never raises: the SDK would give the traceback away."""
+    """Return what is called with each job. It never raises: RunPod's SDK would give the traceback away."""
 
     async def handle(job: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -55,29 +65,71 @@ def _read(envelope: Any) -> wire.SignedRequest:
         raise UnauthenticatedError(str(exc)) from exc
 
 
-def main() -> None:
-    """Load the model, then take jobs until RunPod stops the worker."""
-    clock, log = SystemClock(), EventLog()
-    began_ms = clock.monotonic_ms()
+def main() -> int:
+    """Load the model, take jobs until RunPod stops the worker, and return the exit code."""
+    began_ms = SystemClock().monotonic_ms()
     try:
         settings = Settings.from_env(os.environ)
+        if _is_sdk(os.environ, sys.argv):
+            return _run_sdk(settings, began_ms)
+        limits = {"jobs_max": settings.limits.jobs_max, "stop_seconds_max": settings.stop_seconds_max}
+        queue = QueueSettings.from_env(os.environ, **limits)
     except SettingsError as exc:
         sys.exit(f"the worker does not start: {exc}")
-    service = Service(settings, clock=clock, log=log)
-    _start(service, settings, began_ms)
-    # The SDK's own default is DEBUG, which writes each job's texts and answer into the log.
-    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
-    import runpod  # two seconds, and only once the model stands
-
-    runpod.serverless.start({"handler": make_handler(service)})
+    return asyncio.run(_run_own(settings, queue, began_ms))
 
 
-def _start(service: Service, settings: Settings, began_ms: float) -> None:
+def _is_sdk(env: Mapping[str, str], arguments: Sequence[str]) -> bool:
+    value = env.get("RUNPOD_LOOP", "").strip()
+    if value not in {"", "own", "sdk"}:
+        raise SettingsError(f"RUNPOD_LOOP={value!r} is not one of: own, sdk")
+    # Only the SDK has a local server, and it alone can do something where there is no queue.
+    if any(argument.partition("=")[0] in _SDK_ARGUMENTS for argument in arguments):
+        return True
+    return value == "sdk" or (not value and not env.get(TAKE_VARIABLE))
+
+
+async def _run_own(settings: Settings, queue: QueueSettings, began_ms: float) -> int:
+    clock, log, broken = SystemClock(), EventLog(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_broken() -> None:
+        loop.call_soon_threadsafe(broken.set)  # it comes from the compute thread
+
+    service = Service(settings, clock=clock, log=log, on_broken=on_broken)
+    loading = asyncio.wrap_future(service.load(lambda: open_engine(settings), began_ms=began_ms))
+    unfinished = {"result": _unfinished().to_json()}
+    return await run_queue(
+        make_handler(service), queue, log=log, ready=loading, broken=broken, unfinished=unfinished, clock=clock
+    )
+
+
+def _unfinished() -> wire.WorkResult:
+    message = "the worker stopped before the job was done; another try may do"
+    return wire.WorkResult(failure=wire.WorkFailure(code=UnavailableError.code, message=message))
+
+
+def _run_sdk(settings: Settings, began_ms: float) -> int:
+    service = Service(settings, clock=SystemClock(), log=EventLog(), on_broken=_end_soon)
     try:
         service.load(lambda: open_engine(settings), began_ms=began_ms).result()
     except Exception as exc:  # whatever it was is in the log, with its traceback
         sys.exit(f"the worker does not start: {exc}")
+    # The SDK's own default is DEBUG, which writes each job's texts and answer into the log.
+    os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
+    import runpod  # two seconds, and only once the model stands
+
+    jobs_max = settings.limits.jobs_max
+    runpod.serverless.start({"handler": make_handler(service), "concurrency_modifier": lambda _: jobs_max})
+    return 0
+
+
+def _end_soon() -> None:
+    threading.Timer(_BROKEN_SECONDS, os._exit, (1,)).start()
 
 
 if __name__ == "__main__":
-    main()
+    code = main()
+    sys.stdout.flush()
+    # The interpreter's own exit would wait for the compute thread, which may be in the middle of loading a model.
+    os._exit(code)

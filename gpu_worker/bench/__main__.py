@@ -1,0 +1,220 @@
+"""The worker beside its peers, on this machine and the real MiniLM, in one run; it writes `docs/benchmarks.md`.
+
+From the repository's root: `PYTHONPATH=functions:gpu_worker .venv/bin/python -m bench [--quick]`. A full run takes
+about twelve minutes, and the first one some more to make the peers' environments. Keep the machine quiet meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import util
+from pathlib import Path
+
+from bench import cold, report, served
+from bench.clients import run_round
+from bench.corpus import Mix, make_texts
+from bench.environments import programs, versions
+from bench.live import BenchError, Live, Place, base_environment, live
+from bench.machine import kept_on, this_machine
+from bench.processes import can_keep, free_port, running
+from bench.served import Case, Load, Results
+from bench.servers import CHECKOUT, OURS, PLAIN, Server, make_servers, model_folder
+
+_CLIENTS = 32
+_CASES = (Case(Mix.QUERIES, _CLIENTS), Case(Mix.MIXTURE, _CLIENTS), Case(Mix.QUERIES, 1), Case(Mix.MIXTURE, 1))
+_TELLING = {
+    None: ("torch", "transformers", "tokenizers", "fastapi", "uvicorn"),
+    "transformers": ("torch", "transformers", "fastapi", "uvicorn"),
+    "sentence-transformers": ("torch", "sentence-transformers", "transformers", "fastapi", "uvicorn"),
+    "infinity": ("torch", "infinity-emb", "sentence-transformers", "transformers", "fastapi", "uvicorn"),
+}
+"""Packages whose versions are reported, by requirements."""
+_TABLE_SECONDS_MAX = 240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is measured."""
+
+    load: Load
+    texts: int
+    """Of each mix."""
+    warm_up_seconds: float
+    starts: int
+    starts_dropped: int
+    tables: Mapping[str, tuple[str, Sequence[str]]]
+    """Other benchmarks to be run: module and arguments, by title."""
+
+
+_FULL = Plan(
+    load=Load(rounds=5, seconds=4, seconds_max=420),
+    texts=1_024,
+    warm_up_seconds=1.5,
+    starts=3,
+    starts_dropped=2,
+    tables={
+        "The encoder alone, one core": ("bench.encoder", ("--rounds", "3")),
+        "RunPod's queue: our loop and the SDK's": ("bench.queue", ()),
+    },
+)
+_QUICK = Plan(
+    load=Load(rounds=1, seconds=1, seconds_max=60),
+    texts=64,
+    warm_up_seconds=0.2,
+    starts=1,
+    starts_dropped=0,
+    tables={},
+)
+
+
+def main() -> int:
+    """Measure, print and write; return 1 if a server failed or answered wrongly."""
+    arguments = _arguments()
+    plan = _QUICK if arguments.quick else _FULL
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    try:
+        found = _find(plan, quick=arguments.quick, folder=arguments.folder)
+    except BenchError as exc:
+        sys.exit(f"bench: {exc}")
+    section = report.section(found)
+    path = arguments.folder / "quick.md" if arguments.quick else CHECKOUT / "docs" / "benchmarks.md"
+    report.write(path, section)
+    _say(f"\n{section}\nwritten: {os.path.relpath(path)}")
+    return int(not all(one.right for results in found.results.values() for one in results.values()))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a short round, to see that all of it works")
+    parser.add_argument(
+        "--folder", type=Path, default=CHECKOUT / ".bench", help="of the peers' environments and logs"
+    )
+    return parser.parse_args()
+
+
+def _find(plan: Plan, *, quick: bool, folder: Path) -> report.Findings:
+    machine, servers = this_machine(), make_servers()
+    places = _places(servers, folder)
+    pinned = machine.server_core is not None and can_keep()
+    with kept_on(machine.client_core if pinned else None):
+        core = machine.server_core if pinned else None
+        ceiling = _ceiling(servers[0], places[OURS], core)
+        results, peaks = _served(plan, servers, places, core)
+    warm = cold.measure(_cold(servers, places), rounds=plan.starts, dropping=False, say=_say)
+    assert warm is not None
+    dropped = None
+    if plan.starts_dropped:
+        dropped = cold.measure(_cold(servers, places), rounds=plan.starts_dropped, dropping=True, say=_say)
+    return report.Findings(
+        day=datetime.now(UTC).date(),
+        command="make bench-worker" if not quick else "python -m bench --quick",
+        machine=machine,
+        versions={one.name: versions(_python(places[one.name]), _TELLING[one.requirements]) for one in servers},
+        pinned=pinned,
+        rounds=plan.load.rounds,
+        seconds=plan.load.seconds,
+        ceiling=ceiling,
+        results=results,
+        peaks_mb=peaks,
+        starts_warm=warm,
+        starts_dropped=dropped,
+        tables={title: _table(*what) for title, what in plan.tables.items() if util.find_spec(what[0])},
+    )
+
+
+def _places(servers: Sequence[Server], folder: Path) -> dict[str, Place]:
+    """Return what each server is started with; the first time, the peers' environments are made."""
+    model = model_folder()
+    places = {}
+    for one in servers:
+        _say(f"environment of {one.name}")
+        found = programs(one.requirements, folder) if one.requirements else Path(sys.executable).parent
+        places[one.name] = Place(programs=found, model=model, logs=folder / "logs")
+    return places
+
+
+def _python(place: Place) -> Path:
+    return place.programs / "python"
+
+
+def _ceiling(ours: Server, place: Place, core: int | None) -> float:
+    """Return the requests a second that the clients get through when nothing is computed."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.trivial", str(port)]
+    env = {**base_environment(), "PYTHONPATH": str(CHECKOUT / "gpu_worker")}
+    make = ours.request("how to renew a passport")
+    with running(command, env=env, log_path=place.logs / "trivial.log", core=core):
+        time.sleep(1)  # it has no model to load
+        done = run_round(port, lambda _number: make(), clients=_CLIENTS, seconds=2, first=0, keep=())
+    _say(f"the clients' own ceiling: {done.texts_per_second:.0f} requests/s")
+    return done.texts_per_second
+
+
+def _served(
+    plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], core: int | None
+) -> tuple[Results, dict[str, float]]:
+    """Return what each server gave under load, and its peak memory."""
+    texts = _texts(plan.texts)
+    with ExitStack() as stack:
+        lives: list[Live] = [stack.enter_context(live(one, places[one.name], core=core)) for one in servers]
+        _say("all servers are up; the right vectors, and a warm-up")
+        right = served.right_vectors(next(one for one in lives if one.server.name == PLAIN), texts)
+        served.warm_up(lives, texts, clients=_CLIENTS, seconds=plan.warm_up_seconds)
+        results = served.measure(lives, texts, right, cases=_CASES, load=plan.load, say=_say)
+        return results, {one.server.name: one.process.peak_mb() for one in lives}
+
+
+def _texts(count: int) -> dict[Mix, list[str]]:
+    from tokenizers import Tokenizer  # the real one, so that lengths are what the model sees
+
+    tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    def count_tokens(word: str) -> int:
+        return len(tokenizer.encode(word, add_special_tokens=False).ids)
+
+    return {mix: [one.text for one in make_texts(mix, count, count_tokens=count_tokens)] for mix in Mix}
+
+
+def _cold(servers: Sequence[Server], places: Mapping[str, Place]) -> dict[str, cold.Start]:
+    return cold.starts([one for one in servers if "bfloat16" not in one.name], places)
+
+
+def _table(module: str, arguments: Sequence[str]) -> str:
+    """Return what another benchmark writes; that it fails is told in its place."""
+    _say(f"running {module}")
+    parts = os.pathsep.join(str(CHECKOUT / part) for part in ("functions", "gpu_worker"))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            env={**base_environment(), "PYTHONPATH": parts},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_TABLE_SECONDS_MAX,
+        )
+    except subprocess.CalledProcessError as exc:
+        _say(str(exc.stderr)[-2000:])
+        return f"{module} failed with exit code {exc.returncode}"
+    except subprocess.TimeoutExpired:
+        return f"{module} took over {_TABLE_SECONDS_MAX} s"
+    return done.stdout
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

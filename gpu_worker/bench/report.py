@@ -1,0 +1,177 @@
+"""The report: what was measured, on what and how, as a section of `docs/benchmarks.md`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from bench.figures import Spread, quantile, ratios
+from bench.machine import Machine
+from bench.served import CHECKED_EVERY, COSINE_MIN, Case, Results, Served
+from bench.servers import OURS
+
+_SECTION = "## The worker"
+_NONE = "-"
+_HEAD = "# Benchmarks\n\nEach section is written by the command that measured it; none is edited by hand.\n"
+
+Starts = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All that one run found."""
+
+    day: date
+    command: str
+    machine: Machine
+    versions: Mapping[str, Mapping[str, str]]
+    """Of packages, by server."""
+    pinned: bool
+    """Whether servers and clients were on cores of their own."""
+    rounds: int
+    seconds: float
+    ceiling: float
+    """Requests a second that the clients send to a server that computes nothing."""
+    results: Results
+    peaks_mb: Mapping[str, float]
+    starts_warm: Starts
+    starts_dropped: Starts | None
+    tables: Mapping[str, str]
+    """What the other benchmarks wrote, by title."""
+
+
+def write(path: Path, section: str) -> None:
+    """Put the section in its place in the file, which is made if there is none; other sections stay as they are."""
+    before = path.read_text("utf-8") if path.exists() else _HEAD
+    kept = re.split(rf"^{_SECTION}\n.*?(?=^## |\Z)", before, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
+    head, tail = kept[0], "".join(kept[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{head.rstrip()}\n\n{section.rstrip()}\n" + (f"\n{tail}" if tail else ""), "utf-8")
+
+
+def section(found: Findings) -> str:
+    """Return the section in Markdown."""
+    parts = [_SECTION, _run(found), *_cases(found), _starts(found), _memory(found)]
+    parts += [f"### {title}\n\n```\n{table.strip()}\n```" for title, table in found.tables.items()]
+    return "\n\n".join([*parts, _again(found)]) + "\n"
+
+
+def _run(found: Findings) -> str:
+    machine = found.machine
+    memory = f", {machine.memory_gib:.0f} GiB" if machine.memory_gib else ""
+    flags = ", ".join(machine.flags) or "none of those that matter here"
+    where = "its server on one core and the clients on another" if found.pinned else "not kept on cores of their own"
+    kept = [
+        f"Measured on {found.day.isoformat()} by `{found.command}`.",
+        f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}; {flags}. {machine.system}. "
+        f"Load before: {machine.load:.1f}.",
+        *(f"- {name}: {_named(versions)}" for name, versions in found.versions.items()),
+        f"- Up to {found.rounds} rounds in turns (A B C ... A B C ...), {found.seconds:g} s each and the answers that "
+        f"were then still out; {where}. Each client sends one text, waits, and sends the next.",
+        "- Model: all-MiniLM-L6-v2. Texts: made from word lists, of exact lengths; the same ones for all in a round.",
+        f"- Our requests are signed and checked, as the gate's are. The clients reach {found.ceiling:.0f} requests a "
+        "second against a server that computes nothing, signing included.",
+        f"- Each {CHECKED_EVERY}th text's vector is compared with plain transformers' in fp32, one text at a time; a cosine "
+        f"under {COSINE_MIN} makes the row wrong.",
+    ]
+    return kept[0] + "\n\n" + "\n".join(kept[1:])
+
+
+def _named(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cases(found: Findings) -> Iterator[str]:
+    head = (
+        "server",
+        "texts/s: median (min to max)",
+        "p50 ms",
+        "p99 ms",
+        "texts per CPU second",
+        "least cosine",
+        "ours by its: median (min to max)",
+    )
+    for case, results in found.results.items():
+        rows = [_row(name, served, results[OURS]) for name, served in results.items()]
+        yield f"### {_title(case)}\n\n{_table(head, rows)}"
+
+
+def _title(case: Case) -> str:
+    return str(case)[0].upper() + str(case)[1:]
+
+
+def _row(name: str, served: Served, ours: Served) -> list[str]:
+    if not served.right:
+        return [f"{name}: **wrong**, {_wrong(served)}", *[_NONE] * 6]
+    cpu = Spread.of(served.texts_per_cpu_second).median
+    return [
+        name,
+        _spread(Spread.of(served.texts_per_second), _rate),
+        f"{quantile(served.latencies_ms, 0.5):.0f}",
+        f"{quantile(served.latencies_ms, 0.99):.0f}",
+        _rate(cpu) if cpu else _NONE,
+        f"{served.cosine_min:.5f}",
+        _NONE if served is ours else _spread(ratios(ours.texts_per_second, served.texts_per_second), _times),
+    ]
+
+
+def _wrong(served: Served) -> str:
+    if served.failures:
+        return f"{len(served.failures)} requests failed, the first with {served.failures[0][:80]}"
+    return f"least cosine {served.cosine_min:.4f} of {served.checked} vectors"
+
+
+def _starts(found: Findings) -> str:
+    head = ["what", "files in memory: best (median)", "ours by its: median (min to max)"]
+    dropped = found.starts_dropped
+    if dropped:
+        head.insert(2, "files on disk: best (median)")
+    rows = []
+    for name, taken in found.starts_warm.items():
+        best = _NONE if name == OURS else _spread(ratios(taken, found.starts_warm[OURS]), _times)
+        rows.append([name, _best(taken), *([_best(dropped[name])] if dropped else []), best])
+    told = (
+        "Seconds from the process's beginning to its first vector, warm-up included where a server does one; "
+        f"{len(next(iter(found.starts_warm.values())))} rounds in turns, all cores. The ratio says how many times "
+        "longer it takes than ours."
+    )
+    return f"### Cold start\n\n{told}\n\n{_table(head, rows)}"
+
+
+def _best(taken: Sequence[float]) -> str:
+    spread = Spread.of(taken)
+    return f"{spread.least:.2f} s ({spread.median:.2f})"
+
+
+def _memory(found: Findings) -> str:
+    rows = [[name, f"{peak:.0f} MB" if peak else _NONE] for name, peak in found.peaks_mb.items()]
+    table = _table(("server", "peak"), rows)
+    return f"### Peak memory\n\nThe most that a server's processes had (VmHWM), after all rounds.\n\n{table}"
+
+
+def _again(found: Findings) -> str:
+    return (
+        f"### To run it again\n\n    {found.command}\n\n"
+        "The peers' environments are made in `.bench` the first time, of the pins in `gpu_worker/bench/peers`; their "
+        "logs are there, too. Ratios are worth more than the numbers beside them: those are of one machine, one day."
+    )
+
+
+def _spread(spread: Spread, told: Callable[[float], str]) -> str:
+    return f"{told(spread.median)} ({told(spread.least)} to {told(spread.most)})"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f} x"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
