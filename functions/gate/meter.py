@@ -268,7 +268,8 @@ def _retry_at(move: Move, limit: Limit, sums: Mapping[Key, int], now: datetime) 
     are none, nothing comes free before the period ends, and the denial can be remembered until then.
     """
     if limit.name is LimitName.REQUESTS_PER_MINUTE:
-        return now + timedelta(microseconds=sums[move.key] - limit.ceiling)
+        # Sums may hold neighbours that are denied too and about to be put back. Without them, one step is enough.
+        return now + timedelta(microseconds=min(sums[move.key] - limit.ceiling, limit.unit))
     if limit.resets_at is None or sums[move.account, _IN_FLIGHT] > 1:
         return now + _SETTLEMENT_RETRY
     return limit.resets_at

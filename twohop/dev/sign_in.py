@@ -102,7 +102,7 @@ def _answering(handler: _Handler) -> Callable[[Request], Awaitable[Response]]:
             return JSONResponse(await handler(request))
         except GateError as exc:
             return JSONResponse(error_json(exc), status_code=exc.http_status)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return JSONResponse(error_json(InvalidRequestError("The request is not a JSON object")), status_code=400)
 
     return answer

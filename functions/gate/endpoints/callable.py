@@ -8,6 +8,7 @@ A client that asks for `text/event-stream` gets the same as one event with statu
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 import traceback
@@ -28,6 +29,8 @@ from gate.ports import Credentials
 
 BODY_BYTES_MAX = 10_000_000
 """No plan can allow more: it is what the smallest provider queue takes."""
+_BODY_SECONDS_MAX = 30.0
+"""A body that drips in keeps one of the instance's places, and nobody is known to be asking yet."""
 _COMPLAINT_CHARS_MAX = 200
 
 _Payload = TypeVar("_Payload")
@@ -101,17 +104,21 @@ def _brief(error: Exception) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """Read a JSON body, and stop reading as soon as it is too large."""
+    """Read a JSON body, and stop reading as soon as it is too large or too slow."""
     if request.method != "POST":
         raise InvalidRequestError(f"{request.method} is not allowed here; callables are called by POST")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequestError("The request's content-type must be application/json")
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_BYTES_MAX:
-            raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS_MAX):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > BODY_BYTES_MAX:
+                    raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
+                chunks.append(chunk)
+    except TimeoutError as exc:
+        raise InvalidRequestError(f"The request's body did not come within {_BODY_SECONDS_MAX:g} seconds") from exc
     return b"".join(chunks)
 
 

@@ -22,6 +22,8 @@ _HEADERS = (
     "x-firebase-client",
 )
 _PREFLIGHT_SECONDS = 3600
+_ORIGIN_CHARS_MAX = 200
+"""Of a refused origin in the log: anybody may send 60 kB of it, and the log is billed."""
 
 
 class Origins:
@@ -47,7 +49,7 @@ class Origins:
         if origin is None or origin in self._allowed or (self._loopback and self._loopback.match(origin)):
             return
         raise ForbiddenError(
-            f"origin {origin!r} is not in ALLOWED_ORIGINS",
+            f"origin {origin[:_ORIGIN_CHARS_MAX]!r} is not in ALLOWED_ORIGINS",
             public_message="This web page or plugin may not call the service: its origin is not on the list.",
         )
 

@@ -96,10 +96,18 @@ class FirestoreLedger:
         return [decode_job(one.fields, one.version) for one in found]
 
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
-        """See `Ledger.expired`."""
+        """See `Ledger.expired`. One that the owner edited into no job is an error only when it is all there is."""
         where = {("state", "=="): JobState.HELD.value, ("expires_at", "<="): now}
         found = await self._wire.query(JOBS, where=where, order_by="expires_at", limit=limit)
-        return [decode_job(one.fields, one.version) for one in found]
+        jobs, malformed = [], None
+        for one in found:
+            try:
+                jobs.append(decode_job(one.fields, one.version))
+            except LedgerError as exc:
+                malformed = exc
+        if malformed and not jobs:
+            raise malformed
+        return jobs
 
     async def counters(self, account: str) -> Mapping[tuple[str, ...], int]:
         """See `Ledger.counters`."""
