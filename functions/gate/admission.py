@@ -14,7 +14,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gate import meter
 from gate.denials import DenialMemory
@@ -25,6 +25,7 @@ from gate.policy import Policy
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
 
 _SHARD_TRIES_MAX = 8
+_UNTRIED_RETRY = timedelta(seconds=1)
 
 _LIMITS_IN_WORDS = {
     LimitName.REQUESTS_PER_MINUTE: "Rate limit: {} requests a minute.",
@@ -94,8 +95,11 @@ class Admission:
                 self._denials.remember(account, denial, policy.config)
             if denial:
                 denials.append(denial)
-        # Whichever shard comes free first is the one to come back for.
-        return Denied(denial=min(denials, key=lambda denial: denial.retry_at))
+        # Whichever shard comes free first is the one to come back for; one that was not tried may have room now.
+        earliest = min(denials, key=lambda denial: denial.retry_at)
+        if len(denials) == policy.config.budget_shards:
+            return Denied(denial=earliest)
+        return Denied(denial=replace(earliest, retry_at=self._clock.now() + _UNTRIED_RETRY))
 
 
 def _shards(job: Job, count: int) -> Iterator[int]:

@@ -19,13 +19,13 @@ from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
 from gate.endpoints.answers import answer_json, quota_json
-from gate.endpoints.callable import CallableDoor, Envelope
+from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, Credentials, Documents, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
 from gate.request import InferRequest
 from gate.service import Gate, ServedModel
@@ -94,9 +94,9 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
     store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
     provider = open_provider(settings, clock=clock)
+    verifier = _verifier(settings, clock)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     gate = Gate(
-        verifier=_verifier(settings, clock),
         policies=policies,
         ledger=store,
         provider=provider,
@@ -105,19 +105,19 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         log=log,
     )
 
-    async def infer(credentials: Credentials, request: InferRequest) -> dict[str, Any]:
-        return answer_json(await gate.infer(credentials, request))
+    async def infer(call: Call[InferRequest]) -> dict[str, Any]:
+        return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
 
-    async def quota(credentials: Credentials, _: NoPayload | None) -> dict[str, Any]:
-        return {"quota": quota_json(await gate.quota(credentials))}
+    async def quota(call: Call[NoPayload | None]) -> dict[str, Any]:
+        return {"quota": quota_json(await gate.quota(call.caller))}
 
     return Hop1(
         settings=settings,
         store=store,
         provider=provider,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
-        infer=CallableDoor(infer, Decoder(Envelope[InferRequest]), origins=origins, log=log),
-        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), origins=origins, log=log),
+        infer=CallableDoor(infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log),
+        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=verifier, origins=origins, log=log),
     )
 
 

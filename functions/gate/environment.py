@@ -82,4 +82,5 @@ def need(value: object, name: str, remedy: str) -> None:
         SettingsError: names it and the remedy.
     """
     if not value:
-        raise SettingsError(f"{name} is not set: {remedy}; settings are lines in functions/.env")
+        where = "" if "secrets:set" in remedy else "; settings are lines in functions/.env"
+        raise SettingsError(f"{name} is not set: {remedy}{where}")

@@ -36,7 +36,7 @@ class GateError(Exception):
 
     code: ClassVar[str] = "internal"
     http_status: ClassVar[int] = 500
-    default_message: ClassVar[str] = "Something went wrong on our side. Nothing was charged for this request."
+    default_message: ClassVar[str] = "Something went wrong on our side."
 
     def __init__(
         self,

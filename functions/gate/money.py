@@ -97,7 +97,7 @@ class Tariff:
         return _ceil_div(nanodollars, _NANODOLLARS_PER_MICRODOLLAR)
 
     def _gpu_nanodollars(self, spent: Spent) -> int:
-        start_ms = min(spent.start_ms, self.start_ms_max) if self.gpu.bills_start else 0
+        start_ms = spent.start_ms if self.gpu.bills_start else 0
         idle_ms = self.idle_ms if self.gpu.bills_idle else 0
         granules = _ceil_div(spent.execution_ms + start_ms + idle_ms, self.gpu.granularity_ms)
         return _ceil_div(granules * self.gpu.granularity_ms * self.gpu.nanodollars_per_second, 1000)
@@ -144,13 +144,16 @@ def gpu_price(hardware: str, *, on: date) -> GpuPrice:
 
 
 def own_price(*, nanodollars_per_second: int, on: date) -> GpuPrice:
-    """Return the price of hardware that the operator pays for as they say themselves."""
+    """Return the price of hardware that the operator pays for as they say themselves.
+
+    Start and tail are billed, as everywhere: START_SECONDS_MAX=0 and IDLE_SECONDS=0 say that there are none.
+    """
     return GpuPrice(
         hardware="own",
         nanodollars_per_second=nanodollars_per_second,
         granularity_ms=1,
-        bills_start=False,
-        bills_idle=False,
+        bills_start=True,
+        bills_idle=True,
         as_of=on,
         source="the operator's setting PRICE_NANODOLLARS_PER_SECOND",
     )

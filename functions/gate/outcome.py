@@ -20,24 +20,31 @@ from gate.errors import (
 )
 from gate.job import RESULT_BYTES_MAX, Job, JobState, Settlement
 from gate.money import Spent, Tariff
-from gate.ports import ProviderJob, ProviderState
+from gate.ports import ProviderJob, ProviderState, ProviderUsage
+
+_USAGE_PER_HOLD_MAX = 10
 
 
 def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int) -> Settlement:
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
     settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
-    if ended.usage is not None:
+    if ended.usage is not None and _believable(ended.usage, job):
         spent = Spent(execution_ms=ended.usage.execution_ms, start_ms=ended.usage.start_ms, wait_ms=wait_ms)
         settlement = replace(
             settlement,
             microdollars=tariff.microdollars(spent),
-            gpu_ms=spent.execution_ms + min(spent.start_ms, tariff.start_ms_max),
+            gpu_ms=spent.execution_ms + spent.start_ms,
             spent=spent,
         )
     failure = failure_of(ended)
     if failure is None:
         return settlement
     return replace(settlement, failure_code=failure.code, failure=failure.public_message)
+
+
+def _believable(usage: ProviderUsage, job: Job) -> bool:
+    """Refuse a time that no job of these limits can have taken; such a job pays its hold."""
+    return usage.execution_ms + usage.start_ms <= _USAGE_PER_HOLD_MAX * max(job.held_gpu_ms, 1)
 
 
 def settlement_after(error: ProviderError, job: Job) -> Settlement:
@@ -72,7 +79,9 @@ def failure_again(job: Job) -> GateError:
     if job.failure_code == ProviderTimeoutError.code:
         return ProviderTimeoutError(reason, public_message=job.failure)
     if job.failure_code == ProviderUnavailableError.code:
-        return ProviderUnavailableError(reason, public_message=job.failure)
+        return ProviderUnavailableError(
+            reason, public_message="The model could not be reached for this request. Use a new key to try again."
+        )
     if job.state is JobState.SETTLED and job.failure is None:
         return ConflictError(
             f"the result of {job.job_id} was not kept",

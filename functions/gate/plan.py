@@ -135,3 +135,13 @@ def with_overrides(plan: Plan, overrides: dict[str, Any], path: str) -> Plan:
         PolicyError: an override is no field of a plan, or not a value it may have.
     """
     return parse(Plan, {**msgspec.structs.asdict(plan), **overrides}, path) if overrides else plan
+
+
+def check_overrides(document: msgspec.Struct, path: str) -> None:
+    """Check that a user's overrides fit a plan; whichever it is, its fields are the same.
+
+    Raises:
+        PolicyError: as `with_overrides`.
+    """
+    if isinstance(document, UserPolicy):
+        with_overrides(STARTER_PLANS["free"], document.overrides, f"{path}.overrides")

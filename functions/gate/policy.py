@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gate.errors import ForbiddenError, PolicyError
-from gate.plan import GateConfig, Plan, UserPolicy, parse, with_overrides
+from gate.plan import GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
 from gate.ports import Caller, Clock, Documents, Notifier
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -81,11 +81,7 @@ class Policies:
         plan = await self._document(f"plans/{name}", Plan)
         if plan is None:
             raise PolicyError(f"plans/{name} does not exist; make it with `twohop plan set {name} …`")
-        try:
-            return with_overrides(plan, user.overrides, f"users/{uid}.overrides")
-        except PolicyError as exc:
-            self._tell(f"users/{uid}", str(exc))
-            raise
+        return with_overrides(plan, user.overrides, f"users/{uid}.overrides")
 
     async def _config(self) -> GateConfig:
         config = await self._document(CONFIG_PATH, GateConfig)
@@ -136,6 +132,7 @@ class Policies:
     async def _parsed(self, path: str, kind: type[_Document], document: dict[str, Any]) -> _Document:
         try:
             value = parse(kind, document, path)
+            check_overrides(value, path)
         except PolicyError as exc:
             self._tell(path, str(exc))
             return await self._last_good(path, kind, exc)

@@ -1,7 +1,7 @@
-"""The gate, from a request to a settled job.
+"""The gate, from a verified caller's request to a settled job.
 
-    verify ─► plan and limits ─► hold ─► dispatch ─┬─► settle    it ran: its caller pays what it took
-                                                   └─► release   it never ran: its caller pays nothing
+    plan and limits ─► hold ─► dispatch ─┬─► settle    it ran: its caller pays what it took
+                                         └─► release   it never ran: its caller pays nothing
 
 Every way out after a hold goes through one settlement. A process that dies in between leaves a hold behind, which
 expires and is swept.
@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -37,8 +37,8 @@ from gate.meter import Key, Remaining
 from gate.money import Tariff
 from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from gate.policy import Policies, Policy
-from gate.ports import Admitted, Caller, CallerVerifier, Clock, Credentials, Ledger, Order, Provider, Repeated
-from gate.request import InferRequest, check_size, payload_digest
+from gate.ports import Admitted, Caller, Clock, Ledger, Order, Provider, Repeated
+from gate.request import InferRequest, check_bytes, check_size, payload_digest
 
 _ROUNDS_MAX = 5
 """How often one idempotency key may start anew after tries that were released."""
@@ -90,7 +90,6 @@ class Gate:
     def __init__(
         self,
         *,
-        verifier: CallerVerifier,
         policies: Policies,
         ledger: Ledger,
         provider: Provider,
@@ -98,7 +97,6 @@ class Gate:
         clock: Clock,
         log: EventLog,
     ) -> None:
-        self._verifier = verifier
         self._policies = policies
         self._ledger = ledger
         self._model = model
@@ -108,21 +106,27 @@ class Gate:
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
         self._detached: set[asyncio.Future[None]] = set()
 
-    async def infer(self, credentials: Credentials, request: InferRequest) -> Answer:
-        """Run a request on the model, and count it.
+    async def infer(self, caller: Caller, request: InferRequest, *, size_bytes: int = 0) -> Answer:
+        """Run a verified caller's request on the model, and count it.
+
+        Args:
+            caller: who is asking.
+            request: what is asked.
+            size_bytes: of the request as it came, if that is known.
 
         Raises:
             GateError: it was refused or it failed; `errors` tells the kinds apart.
         """
-        caller = await self._verifier.verify(credentials)
         policy = await self._policies.for_caller(caller)
+        check_bytes(size_bytes, policy.plan)
         body = self._checked_body(request, policy)
+        deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
         for round_number in range(_ROUNDS_MAX):
             job = self._new_job(caller, policy, request, body, round_number)
             outcome = await self._hold(job, policy, may_repeat=request.idempotency_key is not None)
             if isinstance(outcome, Admitted):
                 return await self._run(outcome, policy, body, keep_result=request.idempotency_key is not None)
-            earlier = await self._ended(outcome.job, body)
+            earlier = await self._ended(outcome.job, body, deadline)
             if earlier.state is not JobState.RELEASED:
                 return await self._answer_again(earlier, policy)
         raise ProviderUnavailableError(
@@ -130,13 +134,12 @@ class Gate:
             public_message="The model could not be reached for this request. Use a new key to try again.",
         )
 
-    async def quota(self, credentials: Credentials) -> tuple[Remaining, ...]:
-        """Return what is left of each limit of the caller, without counting as a use.
+    async def quota(self, caller: Caller) -> tuple[Remaining, ...]:
+        """Return what is left of each limit of a verified caller, without counting as a use.
 
         Raises:
             GateError: the caller is refused, or the ledger cannot be read.
         """
-        caller = await self._verifier.verify(credentials)
         return await self._quota_of(caller.uid, await self._policies.for_caller(caller))
 
     def _checked_body(self, request: InferRequest, policy: Policy) -> bytes:
@@ -252,7 +255,7 @@ class Gate:
         if (job.settled_microdollars or 0) > job.held_microdollars:
             self._log.error("job.over_hold", job_id=job.job_id, hint="is the provider's execution timeout set?")
 
-    async def _ended(self, job: Job, body: bytes) -> Job:
+    async def _ended(self, job: Job, body: bytes, deadline: datetime) -> Job:
         """Join a job that another request with the same idempotency key started: wait for its end.
 
         Raises:
@@ -261,7 +264,6 @@ class Gate:
         """
         if job.payload_digest != payload_digest(body):
             raise ConflictError(f"job {job.job_id} was made of another payload")
-        deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
         pause = _JOIN_SECONDS_FIRST
         while not job.state.final:
             await asyncio.sleep(pause)
@@ -274,6 +276,8 @@ class Gate:
                     retry_after_seconds=5,
                 )
             job = there
+        if job.state is JobState.RELEASED and self._clock.now() >= deadline:
+            raise failure_again(job)  # There is no time left for another try.
         return job
 
     async def _answer_again(self, job: Job, policy: Policy) -> Answer:

@@ -186,6 +186,9 @@ async def test_refused_input_costs_what_the_worker_says_or_nothing(
     assert job.usage.execution_ms == execution_ms
 
 
+UNAVAILABLE = {"error": {"code": "unavailable", "message": "starting"}, "usage": None}
+BUSY = httpx.Response(503, json=UNAVAILABLE)
+
 REFUSALS: dict[int, tuple[type[ProviderError], int]] = {
     302: (ProviderRejectedError, 1),
     401: (ProviderRejectedError, 1),
@@ -197,7 +200,6 @@ REFUSALS: dict[int, tuple[type[ProviderError], int]] = {
     418: (ProviderRejectedError, 1),
     429: (ProviderUnavailableError, 4),
     502: (ProviderTimeoutError, 1),
-    503: (ProviderUnavailableError, 4),
     504: (ProviderTimeoutError, 1),
 }
 
@@ -216,9 +218,22 @@ async def test_each_refusal_says_whether_it_is_billed(
     assert "host.example" not in str(caught.value)
 
 
+async def test_a_503_in_anothers_words_may_have_cost_something(
+    provider: ContainerProvider, host: WorkerDouble
+) -> None:
+    """A proxy says it too when the container dies in the middle of a job: not sent again, and not free."""
+    host.script(httpx.Response(503, text="upstream connect error: connection termination"))
+
+    job = await provider.submit(make_order(), wait_seconds=0)
+
+    assert (job.state, job.failure_code) == (ProviderState.FAILED, "unavailable")
+    assert job.usage is not None
+    assert len(host.requests) == 1
+
+
 async def test_each_try_is_signed_anew(host: WorkerDouble, clock: FakeClock) -> None:
     """A worker may have remembered the first signature before it found itself busy."""
-    host.script(httpx.Response(503), httpx.Response(503), httpx.Response(200, json={"outputs": 1}))
+    host.script(BUSY, BUSY, httpx.Response(200, json={"outputs": 1}))
     await make_provider(host, clock, sleep=Sleeper(clock)).submit(make_order(), wait_seconds=0)
 
     signatures = {request.headers[wire.SIGNATURE_HEADER] for request in host.requests}
@@ -226,7 +241,7 @@ async def test_each_try_is_signed_anew(host: WorkerDouble, clock: FakeClock) -> 
 
 
 async def test_the_hint_when_to_come_back_is_handed_on(provider: ContainerProvider, host: WorkerDouble) -> None:
-    host.script(httpx.Response(503, headers={"retry-after": "20"}))
+    host.script(httpx.Response(503, headers={"retry-after": "20"}, json=UNAVAILABLE))
 
     with pytest.raises(ProviderUnavailableError) as caught:
         await provider.submit(make_order(), wait_seconds=0)

@@ -14,7 +14,7 @@ from gate.providers.local import LocalProvider
 from tests.makers import NOON, FakeClock
 from tests.providers.hosts import SECRET, Sleeper, WorkerDouble, make_order
 
-STARTING = httpx.Response(503, json={"status": "starting"})
+STARTING = httpx.Response(503, json={"error": {"code": "unavailable", "message": "starting"}})
 READY = httpx.Response(200, json={"status": "ready"})
 DONE = httpx.Response(200, json={"outputs": "hi"})
 

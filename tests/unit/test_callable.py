@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.json import Decoder
 
 from gate.endpoints.answers import answer_json, quota_json
-from gate.endpoints.callable import BODY_BYTES_MAX, CallableDoor, Envelope
+from gate.endpoints.callable import BODY_BYTES_MAX, Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.errors import (
     ConflictError,
@@ -29,7 +29,8 @@ from gate.errors import (
 )
 from gate.meter import LimitName, Remaining
 from gate.money import Spent
-from gate.ports import Credentials
+from gate.plan import Cohort
+from gate.ports import Caller, Credentials
 from gate.request import InferRequest, check_size
 from gate.service import Answer
 from tests.makers import GENEROUS, NOON, make_job
@@ -39,26 +40,37 @@ APP, EXTENSION, ELSEWHERE = "https://app.example.com", "chrome-extension://abcde
 EVENT_STREAM = {"accept": "text/event-stream"}
 GOOD: dict[str, Any] = {"data": {"inputs": "hello"}}
 
-Handler = Callable[[Credentials, InferRequest], Awaitable[dict[str, Any]]]
+ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
+Handler = Callable[[Caller, InferRequest], Awaitable[dict[str, Any]]]
 
 
 class Door:
     """A door around a handler that remembers who called."""
 
     def __init__(self, answer: dict[str, Any] | Exception | Handler | None = None, **options: Any) -> None:
-        self.calls: list[tuple[Credentials, InferRequest]] = []
+        self.calls: list[tuple[Caller, InferRequest]] = []
+        self.asked: list[Credentials] = []
         self.log = WatchedLog()
         self._answer = {"outputs": 1} if answer is None else answer
         origins = Origins((APP, EXTENSION), allow_loopback=options.get("allow_loopback", False))
-        app = CallableDoor(self._handle, Decoder(Envelope[InferRequest]), origins=origins, log=self.log)
+        app = CallableDoor(
+            self._handle, Decoder(Envelope[InferRequest]), verifier=self, origins=origins, log=self.log
+        )
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hop1")
 
-    async def _handle(self, credentials: Credentials, request: InferRequest) -> dict[str, Any]:
-        self.calls.append((credentials, request))
+    async def verify(self, credentials: Credentials) -> Caller:
+        """Believe everybody but strangers, and remember what they brought."""
+        self.asked.append(credentials)
+        if credentials.bearer == "stranger":
+            raise UnauthenticatedError("a stranger")
+        return ALICE
+
+    async def _handle(self, call: Call[InferRequest]) -> dict[str, Any]:
+        self.calls.append((call.caller, call.payload))
         if isinstance(self._answer, Exception):
             raise self._answer
         if callable(self._answer):
-            return await self._answer(credentials, request)
+            return await self._answer(call.caller, call.payload)
         return self._answer
 
     async def post(
@@ -82,7 +94,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
-async def as_the_gate_does(_: Credentials, request: InferRequest) -> dict[str, Any]:
+async def as_the_gate_does(_: Caller, request: InferRequest) -> dict[str, Any]:
     """Read and measure a request as the service does before it spends anything."""
     body = request.body("m")
     check_size(request, body, GENEROUS)
@@ -96,7 +108,8 @@ async def test_a_call_is_answered_with_its_result() -> None:
     response = await door.post(headers={"authorization": "Bearer t0ken", "x-firebase-appcheck": "app"})
 
     assert (response.status_code, response.json()) == (200, {"result": {"outputs": [1, 2]}})
-    assert door.calls == [(Credentials(bearer="t0ken", app_check="app"), InferRequest(inputs="hello"))]
+    assert door.asked == [Credentials(bearer="t0ken", app_check="app")]
+    assert door.calls == [(ALICE, InferRequest(inputs="hello"))]
     assert response.headers["cache-control"] == "no-store"
 
 
@@ -119,7 +132,22 @@ async def test_only_a_bearer_is_a_credential(header: str, bearer: str | None) ->
 
     await door.post(headers={"authorization": header})
 
-    assert door.calls[0][0].bearer == bearer
+    assert door.asked[0].bearer == bearer
+
+
+async def test_of_a_strangers_request_not_even_the_body_is_read() -> None:
+    """Verify first: what nobody known sent costs no memory and no time."""
+    door = Door()
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(True)
+        yield b"{}"
+
+    answer = await door.post(content=body(), headers={"authorization": "Bearer stranger"})
+
+    assert answer.status_code == 401
+    assert (door.calls, read) == ([], [])
 
 
 @pytest.mark.parametrize(

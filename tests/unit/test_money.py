@@ -38,8 +38,8 @@ CHEAPEST = make_model().tariff
         pytest.param(Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000), 1_177, id="cold"),
         # nothing but the tail: 5 s x 160 000 = 800 000; + 5 800 = 805 800 n$
         pytest.param(Spent(execution_ms=0), 806, id="nothing"),
-        # a start of 100 s is billed up to the longest, 60 s: 1 + 60 + 5 = 66 s x 160 000 = 10 560 000; + 5 800
-        pytest.param(Spent(execution_ms=1_000, start_ms=100_000), 10_566, id="start-over-the-longest"),
+        # a start of 100 s is billed though the longest was said to be 60 s: 106 s x 160 000 = 16 960 000; + 5 800
+        pytest.param(Spent(execution_ms=1_000, start_ms=100_000), 16_966, id="start-over-the-longest"),
     ],
 )
 def test_a_job_costs_what_adding_it_up_by_hand_gives(spent: Spent, microdollars: int) -> None:
@@ -135,7 +135,8 @@ _spent = st.builds(Spent, execution_ms=_ms, start_ms=_ms, wait_ms=_ms)
 def test_no_job_within_its_timeouts_costs_more_than_its_worst_case(
     tariff: Tariff, spent: Spent, spare_execution_ms: int, spare_wait_ms: int
 ) -> None:
-    """So a hold always covers its settlement, whatever start the provider reports."""
+    """So a hold covers its settlement, unless a start took longer than the settings say that it can."""
+    spent = replace(spent, start_ms=min(spent.start_ms, tariff.start_ms_max))
     worst = tariff.worst_case_microdollars(
         execution_ms_max=spent.execution_ms + spare_execution_ms, wait_ms_max=spent.wait_ms + spare_wait_ms
     )
@@ -267,11 +268,11 @@ def test_hop_1_has_no_price_before_its_history_begins() -> None:
 
 
 def test_ones_own_price_is_taken_as_said() -> None:
-    """By the millisecond, with neither start nor tail: 1.5 s x 1 000 000 n$ = 1 500 micro-dollars; + 5 800 n$."""
+    """By the millisecond, start and tail too: (1.5 + 5 + 9) s x 1 000 000 n$ = 15 500 micro-dollars; + 5 800 n$."""
     price = own_price(nanodollars_per_second=1_000_000, on=TODAY)
     tariff = Tariff(gpu=price, gate=gate_price(on=TODAY), start_ms_max=9_000, idle_ms=9_000)
 
-    assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 1_506
+    assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 15_506
     assert price.hardware == "own"
 
 

@@ -27,8 +27,9 @@ from gate.errors import (
 from gate.guard.sweeper import Sweeper
 from gate.job import RESULT_BYTES_MAX, Job, JobState
 from gate.meter import Move, Remaining
+from gate.plan import Cohort
 from gate.policy import Policies
-from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
+from gate.ports import Admitted, Caller, Credentials, Denied, ProviderState, ProviderUsage, Repeated
 from gate.request import InferRequest
 from gate.service import Answer, Gate
 from gate.wire import WorkBody
@@ -51,6 +52,8 @@ HELD = make_model().worst_case_microdollars
 PAYLOAD = "a text that nobody else may read"
 ANONYMOUS = Credentials(bearer="anonymous-1")
 
+ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
+
 
 class World:
     """A gate on a SQLite ledger, and everything around it."""
@@ -65,7 +68,6 @@ class World:
 
     def another_gate(self, **changes: Any) -> Gate:
         return Gate(
-            verifier=BelievingVerifier(),
             policies=self.policies,
             ledger=self.ledger,
             provider=self.provider,
@@ -78,7 +80,11 @@ class World:
         self.provider.steps = list(steps)
 
     async def infer(self, inputs: Any = PAYLOAD, *, credentials: Credentials = CREDENTIALS, **fields: Any) -> Answer:
-        return await self.gate.infer(credentials, InferRequest(inputs=inputs, **fields))
+        caller = await BelievingVerifier().verify(credentials)
+        return await self.gate.infer(caller, InferRequest(inputs=inputs, **fields))
+
+    async def quota(self, credentials: Credentials = CREDENTIALS) -> tuple[Remaining, ...]:
+        return await self.gate.quota(await BelievingVerifier().verify(credentials))
 
     async def the_job(self) -> Job:
         [job] = await self.ledger.jobs()
@@ -174,7 +180,7 @@ class TestAJobThatGoesWell:
         for _ in range(2):
             answer = await world.infer()
 
-            assert answer.quota == await world.gate.quota(CREDENTIALS)
+            assert answer.quota == await world.quota()
 
     async def test_what_it_says_is_left_holds_over_midnight_too(self, world: World) -> None:
         """The day that ended is not the day that is asked about."""
@@ -185,7 +191,7 @@ class TestAJobThatGoesWell:
         world.clock.advance(seconds=2)
         world.provider.let_go.set()
 
-        assert (await asking).quota == await world.gate.quota(CREDENTIALS)
+        assert (await asking).quota == await world.quota()
 
     async def test_one_without_a_key_keeps_no_answer(self, world: World) -> None:
         """Nobody can ask for it again, so the ledger need not hold what a caller was told."""
@@ -234,7 +240,7 @@ class TestAnIdempotencyKey:
         """The ledger decides, not the instance."""
         other, request = world.another_gate(), InferRequest(inputs=PAYLOAD, idempotency_key="k")
 
-        await asyncio.gather(*(gate.infer(CREDENTIALS, request) for gate in [world.gate, other] * 25))
+        await asyncio.gather(*(gate.infer(ALICE, request) for gate in [world.gate, other] * 25))
 
         assert len(world.provider.orders) == 1
 
@@ -433,7 +439,7 @@ class TestAJobThatGoesWrong:
 
         assert answer.outputs == [[0.5, 0.25]]
         assert answer.job.settled_microdollars == HELD
-        assert answer.quota == await world.gate.quota(CREDENTIALS)
+        assert answer.quota == await world.quota()
 
     async def test_a_bug_of_ours_settles_the_hold_and_is_not_hidden(self, world: World) -> None:
         """The job may have been sent."""
@@ -676,9 +682,9 @@ async def test_who_was_refused_for_a_running_job_gets_in_when_it_ends(world: Wor
 
 async def test_asking_for_the_quota_counts_nothing(world: World) -> None:
     """It is read, not used."""
-    before = await world.gate.quota(CREDENTIALS)
+    before = await world.quota()
 
-    assert await world.gate.quota(CREDENTIALS) == before
+    assert await world.quota() == before
     assert world.ledger.holds == []
     assert all(isinstance(row, Remaining) for row in before)
 
@@ -689,12 +695,12 @@ async def test_the_quota_of_who_is_refused_is_not_told(world: World, credentials
     await fill(world.ledger, {"users/mallory": {"disabled": True}})
 
     with pytest.raises((UnauthenticatedError, ForbiddenError)):
-        await world.gate.quota(credentials)
+        await world.quota(credentials)
 
 
 async def test_the_budget_is_no_part_of_a_callers_quota(world: World) -> None:
     """It is the owner's business."""
-    assert not any(row.name.is_budget for row in await world.gate.quota(CREDENTIALS))
+    assert not any(row.name.is_budget for row in await world.quota())
 
 
 @pytest.mark.parametrize(

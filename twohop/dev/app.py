@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
@@ -58,6 +59,8 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
             Route("/{project}/{region}/quota", hop1.quota),
         ],
         lifespan=lifespan,
+        # A page elsewhere could point a name of its own at this machine, and would then be of this origin.
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     )
     app.mount("/", sign_in_routes)
     return app

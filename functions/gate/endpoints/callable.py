@@ -13,6 +13,7 @@ import math
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,16 +26,17 @@ from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
-from gate.ports import Credentials
+from gate.ports import Caller, CallerVerifier, Credentials
 
 BODY_BYTES_MAX = 10_000_000
 """No plan can allow more: it is what the smallest provider queue takes."""
 _BODY_SECONDS_MAX = 30.0
 """A body that drips in keeps one of the instance's places, and nobody is known to be asking yet."""
+_BODIES_MAX = 16
+"""Bodies that are read at the same time: together at most a third of an instance's memory."""
 _COMPLAINT_CHARS_MAX = 200
 
 _Payload = TypeVar("_Payload")
-_Handler = Callable[[Credentials, _Payload], Awaitable[dict[str, Any]]]
 
 
 class Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fields=True):
@@ -43,16 +45,40 @@ class Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fi
     data: _Payload
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[_Payload]):
+    """What a handler is given."""
+
+    caller: Caller
+    payload: _Payload
+    size_bytes: int
+    """Of the request's body."""
+
+
+_Handler = Callable[[Call[_Payload]], Awaitable[dict[str, Any]]]
+
+
 class CallableDoor(Generic[_Payload]):
-    """An ASGI app around one handler: reads, refuses what is malformed, answers, and never lets a traceback out."""
+    """An ASGI app around one handler: asks who it is, reads, refuses what is malformed, and answers.
+
+    The first law holds already here: of a stranger's request not even the body is read. No traceback gets out.
+    """
 
     def __init__(
-        self, handler: _Handler[_Payload], decoder: Decoder[Envelope[_Payload]], *, origins: Origins, log: EventLog
+        self,
+        handler: _Handler[_Payload],
+        decoder: Decoder[Envelope[_Payload]],
+        *,
+        verifier: CallerVerifier,
+        origins: Origins,
+        log: EventLog,
     ) -> None:
         self._handler = handler
+        self._verifier = verifier
         self._decoder = decoder
         self._origins = origins
         self._log = log
+        self._reading = asyncio.Semaphore(_BODIES_MAX)
         self._app: ASGIApp = origins.around(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,8 +105,12 @@ class CallableDoor(Generic[_Payload]):
     async def _answer(self, request: Request, request_id: str) -> Response:
         try:
             self._origins.check(request)
-            payload = self._decode(await _body(request))
-            result = await self._handler(_credentials(request), payload)
+            _check_head(request)
+            caller = await self._verifier.verify(_credentials(request))
+            async with self._reading:
+                body = await _body(request)
+                call = Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
+            result = await self._handler(call)
         except GateError as exc:
             self._log.info(
                 "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
@@ -103,12 +133,15 @@ def _brief(error: Exception) -> str:
     return str(error)[:_COMPLAINT_CHARS_MAX]
 
 
-async def _body(request: Request) -> bytes:
-    """Read a JSON body, and stop reading as soon as it is too large or too slow."""
+def _check_head(request: Request) -> None:
     if request.method != "POST":
         raise InvalidRequestError(f"{request.method} is not allowed here; callables are called by POST")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequestError("The request's content-type must be application/json")
+
+
+async def _body(request: Request) -> bytes:
+    """Read a body, and stop reading as soon as it is too large or too slow."""
     chunks, size = [], 0
     try:
         async with asyncio.timeout(_BODY_SECONDS_MAX):

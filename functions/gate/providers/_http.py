@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from gate import wire
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError, SettingsError
 
 _CONNECT_SECONDS = 5.0
@@ -25,8 +26,6 @@ _CONNECTIONS_MAX = 500
 _KEPT_SECONDS = 4.0
 """Uvicorn hangs up after five: a connection must not be used in the moment in which it is closed."""
 
-_BUSY = (429, 503)
-"""Answers of a host that took nothing, so asking again cannot run a job twice."""
 _NEVER_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -69,6 +68,22 @@ class Answer:
     def retry_hint_seconds(self) -> float:
         """How long a client should wait before it asks again."""
         return self.retry_after_seconds or _RETRY_AFTER_SECONDS_DEFAULT
+
+    @property
+    def took_nothing(self) -> bool:
+        """True if asking again cannot run a job twice.
+
+        That is a throttle, and a 503 in our own worker's words. Any other 503 may come from a proxy whose container
+        died in the middle of the job.
+        """
+        return self.status == 429 or (self.status == 503 and self._says_unavailable())
+
+    def _says_unavailable(self) -> bool:
+        try:
+            failure = wire.WorkResult.from_json(self.json()).failure
+        except (wire.WireError, ValueError):
+            return False
+        return failure is not None and failure.code == ProviderUnavailableError.code
 
     def json(self) -> Any:
         """Return the body as JSON.
@@ -115,7 +130,7 @@ class HttpHost:
             answer = await self._once(make(), read_seconds)
             pause = answer.retry_after_seconds or _PAUSE_SECONDS_FIRST * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and protects nothing
             patience_seconds -= pause
-            if answer.status not in _BUSY or patience_seconds < 0:
+            if not answer.took_nothing or patience_seconds < 0:
                 return answer
             await self._sleep(pause)
         return await self._once(make(), read_seconds)

@@ -80,12 +80,15 @@ class WorkerOverHttp:
         failure = _failure_told(answer)
         if answer.status in (400, 422):
             return _refused_input(failure, order)
+        if answer.status == 503 and not answer.took_nothing:
+            # Cold, full, or dead in the middle of the job: it has cost no more than the time that went by.
+            return failed(order.job_id, _measured(answer, order), code=ProviderUnavailableError.code)
         if answer.status >= 500 and answer.status != 503 and (failure or answer.status == 500):
             return _crashed(failure, answer, order)
         raise self._refusal(answer)
 
     def _refusal(self, answer: Answer) -> ProviderError:
-        if answer.status in (409, 429, 503):
+        if answer.status == 409 or answer.took_nothing:
             retry = answer.retry_hint_seconds
             return ProviderUnavailableError(f"{self._name}: HTTP {answer.status}", retry_after_seconds=retry)
         if answer.status >= 500:

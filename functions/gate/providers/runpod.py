@@ -172,7 +172,7 @@ class RunPodProvider:
 def _submitted(answer: Answer, order: Order) -> ProviderJob:
     if answer.ok:
         return job_of(_json(answer)) if answer.whole else too_large(order.job_id, None)
-    if answer.status >= 500 and answer.status != 503:
+    if answer.status >= 500:
         raise ProviderTimeoutError(f"runpod: HTTP {answer.status}; the job may have been taken")
     raise _refusal(answer)
 
