@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,7 +23,6 @@ from gate import meter
 from gate.admission import Admission
 from gate.dispatch import Dispatcher
 from gate.errors import (
-    ConflictError,
     ForbiddenError,
     GateError,
     JobFailedError,
@@ -32,6 +31,7 @@ from gate.errors import (
     ProviderUnavailableError,
 )
 from gate.job import Job, JobState, Settlement, job_id_for
+from gate.joining import Joining
 from gate.log import EventLog
 from gate.meter import Key, Remaining
 from gate.money import Tariff
@@ -43,8 +43,6 @@ from gate.request import InferRequest, check_bytes, check_size, payload_digest
 _ROUNDS_MAX = 5
 """How often one idempotency key may start anew after tries that were released."""
 _SETTLE_TRIES = 3
-_JOIN_SECONDS_FIRST = 0.25
-_JOIN_SECONDS_MAX = 2.0
 _WIND_UP_MS = 20_000
 """How long hop 1 may be busy with a job after its wait: cancelling it, and asking what it took."""
 _SWEEP_MARGIN = timedelta(seconds=60)
@@ -104,6 +102,8 @@ class Gate:
         self._log = log
         self._admission = Admission(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
+        self._joining = Joining(ledger=ledger, clock=clock)
+        self._told_unholdable: set[tuple[str, int]] = set()
         self._detached: set[asyncio.Future[None]] = set()
 
     async def infer(self, caller: Caller, request: InferRequest, *, size_bytes: int = 0) -> Answer:
@@ -120,13 +120,14 @@ class Gate:
         policy = await self._policies.for_caller(caller)
         check_bytes(size_bytes, policy.plan)
         body = self._checked_body(request, policy)
+        self._warn_if_unholdable(policy)
         deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
         for round_number in range(_ROUNDS_MAX):
             job = self._new_job(caller, policy, request, body, round_number)
             outcome = await self._hold(job, policy, may_repeat=request.idempotency_key is not None)
             if isinstance(outcome, Admitted):
                 return await self._run(outcome, policy, body, keep_result=request.idempotency_key is not None)
-            earlier = await self._ended(outcome.job, body, deadline)
+            earlier = await self._joining.end_of(outcome.job, payload_digest(body), deadline=deadline)
             if earlier.state is not JobState.RELEASED:
                 return await self._answer_again(earlier, policy)
         raise ProviderUnavailableError(
@@ -154,6 +155,20 @@ class Gate:
         body = request.body(name)
         check_size(request, body, policy.plan)
         return body
+
+    def _warn_if_unholdable(self, policy: Policy) -> None:
+        """Tell the operator, once, of a limit that is below a single hold: it refuses everybody for ever."""
+        shards = policy.config.budget_shards
+        limits = {
+            f"plans/{policy.plan_name}.microdollars_per_day": policy.plan.microdollars_per_day,
+            f"plans/{policy.plan_name}.microdollars_per_month": policy.plan.microdollars_per_month,
+            "gate/config.budget_microdollars_per_day (a shard)": policy.config.budget_microdollars_per_day // shards,
+        }
+        for limit, value in limits.items():
+            if 0 < value < self._model.worst_case_microdollars and (limit, value) not in self._told_unholdable:
+                self._told_unholdable.add((limit, value))
+                held = self._model.worst_case_microdollars
+                self._log.error("limit.below_one_hold", limit=limit, value=value, held_microdollars=held)
 
     def _new_job(self, caller: Caller, policy: Policy, request: InferRequest, body: bytes, round_number: int) -> Job:
         now = self._clock.now()
@@ -254,31 +269,6 @@ class Gate:
         )
         if (job.settled_microdollars or 0) > job.held_microdollars:
             self._log.error("job.over_hold", job_id=job.job_id, hint="is the provider's execution timeout set?")
-
-    async def _ended(self, job: Job, body: bytes, deadline: datetime) -> Job:
-        """Join a job that another request with the same idempotency key started: wait for its end.
-
-        Raises:
-            ConflictError: it was made of another payload.
-            ProviderUnavailableError: it is still running after the longest wait, or was refused in the end.
-        """
-        if job.payload_digest != payload_digest(body):
-            raise ConflictError(f"job {job.job_id} was made of another payload")
-        pause = _JOIN_SECONDS_FIRST
-        while not job.state.final:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _JOIN_SECONDS_MAX)
-            there = await self._ledger.job(job.job_id)
-            if there is None or self._clock.now() >= deadline:
-                raise ProviderUnavailableError(
-                    "joined a job that does not end, or whose hold was denied",
-                    public_message="This request is still running. Ask again with the same idempotency key.",
-                    retry_after_seconds=5,
-                )
-            job = there
-        if job.state is JobState.RELEASED and self._clock.now() >= deadline:
-            raise failure_again(job)  # There is no time left for another try.
-        return job
 
     async def _answer_again(self, job: Job, policy: Policy) -> Answer:
         if job.result is None:

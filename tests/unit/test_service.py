@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gate import dispatch, service
+from gate import dispatch, joining
 from gate.errors import (
     ConflictError,
     ForbiddenError,
@@ -99,8 +99,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(service, "_JOIN_SECONDS_FIRST", 0.001)
-    monkeypatch.setattr(service, "_JOIN_SECONDS_MAX", 0.001)
+    monkeypatch.setattr(joining, "_PAUSE_SECONDS_FIRST", 0.001)
+    monkeypatch.setattr(joining, "_PAUSE_SECONDS_MAX", 0.001)
     monkeypatch.setattr(dispatch, "_POLL_SECONDS_FIRST", 0.001)
     ledger = WatchedLedger(str(tmp_path / "ledger.sqlite3"))
     await fill(ledger, make_documents())
@@ -334,18 +334,42 @@ class TestAnIdempotencyKey:
         with pytest.raises(ConflictError, match="not kept"):
             await world.infer(idempotency_key="k")
 
+    async def test_only_so_many_may_wait_for_it_at_once(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Joining is not counted, so it must not hold an instance's calls open without end."""
+        monkeypatch.setattr(joining, "_JOINERS_MAX", 8)
+        world.provider.let_go.clear()
+        first = asyncio.ensure_future(world.infer(idempotency_key="k"))
+        await world.provider.handed_over.wait()
+        others = [asyncio.ensure_future(world.infer(idempotency_key="k")) for _ in range(20)]
+        done, _ = await asyncio.wait(others, timeout=5, return_when=asyncio.FIRST_EXCEPTION)
+        world.provider.let_go.set()
+
+        told = await asyncio.gather(first, *others, return_exceptions=True)
+        assert done
+        assert sum(isinstance(one, ProviderUnavailableError) for one in told) == 12
+        assert sum(isinstance(one, Answer) for one in told) == 9
+
+    async def test_a_limit_below_one_hold_is_told_to_the_operator_once(self, world: World) -> None:
+        """It refuses everybody for ever, and says to come back tomorrow."""
+        await set_plan(world, microdollars_per_day=100)
+        for _ in range(3):
+            with pytest.raises(QuotaExceededError):
+                await world.infer()
+
+        assert [line["value"] for line in world.log.lines("limit.below_one_hold")] == [100]
+
     async def test_joining_a_job_that_does_not_end_is_bounded(self, world: World) -> None:
         """Its instance died; the one that joined says so, and when to ask again."""
         world.provider.let_go.clear()
         dying = asyncio.ensure_future(world.infer(idempotency_key="k"))
         await world.provider.handed_over.wait()
         dying.cancel()
-        joining = asyncio.ensure_future(world.infer(idempotency_key="k"))
+        second = asyncio.ensure_future(world.infer(idempotency_key="k"))
         await world.ledger.job_read.wait()
         world.clock.advance(seconds=120)
 
         with pytest.raises(ProviderUnavailableError) as refusal:
-            await joining
+            await second
 
         assert "same idempotency key" in refusal.value.public_message
         assert refusal.value.details["retry_after_seconds"] == 5

@@ -1,0 +1,68 @@
+"""Joining: a request whose job another one started waits for that job's end instead of starting it again.
+
+Joining counts nothing, so it is bounded otherwise: by the time of one wait, and by how many of one caller's requests
+may wait in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+
+from gate.errors import ConflictError, ProviderUnavailableError
+from gate.job import Job, JobState
+from gate.outcome import failure_again
+from gate.ports import Clock, Ledger
+
+_JOINERS_MAX = 64
+_PAUSE_SECONDS_FIRST = 0.25
+_PAUSE_SECONDS_MAX = 2.0
+
+
+class Joining:
+    """Waits for the ends of jobs that run elsewhere."""
+
+    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._waiting: Counter[str] = Counter()
+
+    async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime) -> Job:
+        """Return a job as it ended, waiting for that until the deadline.
+
+        Raises:
+            ConflictError: it was made of another payload.
+            ProviderUnavailableError: it is still running, or was refused in the end, or too many wait already.
+        """
+        if job.payload_digest != payload_digest:
+            raise ConflictError(f"job {job.job_id} was made of another payload")
+        if self._waiting[job.caller] >= _JOINERS_MAX:
+            raise _still_running("too many requests of one caller join a job")
+        self._waiting[job.caller] += 1
+        try:
+            return await self._ended(job, deadline)
+        finally:
+            self._waiting[job.caller] -= 1
+            self._waiting += Counter()  # Forgets who is down to zero.
+
+    async def _ended(self, job: Job, deadline: datetime) -> Job:
+        pause = _PAUSE_SECONDS_FIRST
+        while not job.state.final:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+            there = await self._ledger.job(job.job_id)
+            if there is None or self._clock.now() >= deadline:
+                raise _still_running("joined a job that does not end, or whose hold was denied")
+            job = there
+        if job.state is JobState.RELEASED and self._clock.now() >= deadline:
+            raise failure_again(job)  # There is no time left for another try.
+        return job
+
+
+def _still_running(reason: str) -> ProviderUnavailableError:
+    return ProviderUnavailableError(
+        reason,
+        public_message="This request is still running. Ask again with the same idempotency key.",
+        retry_after_seconds=5,
+    )
