@@ -11,10 +11,10 @@ REQUIREMENTS := pyproject.toml $(wildcard functions/requirements*.txt gpu_worker
 TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format emulate clean
+.PHONY: help demo dev test check format emulate bench-worker clean
 
 help:  ## List these commands
-	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## See a signed-in caller get an answer from a real transformer, and be counted
 	@$(BIN)/twohop demo
@@ -39,8 +39,11 @@ format: $(VENV)/.installed-test  ## Format the code
 emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase emulator suite with both hops in it
 	@$(BIN)/python -m infra.emulate
 
+bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine
+	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench
+
 clean:  ## Remove what these commands installed and made
-	rm -rf $(VENV) $(NPM_DIR)/node_modules functions/venv .twohop *.egg-info
+	rm -rf $(VENV) $(NPM_DIR)/node_modules functions/venv .twohop .bench *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -36,12 +36,15 @@ def test_a_hold_that_hop_1_died_on_expires_is_swept_and_leaves_no_counter_wrong(
     """Killed between hold and settlement: the job may have run, so it is settled in full, once."""
     with dev_running(tmp_path) as dev:
         assert dev.call("infer", {"inputs": "before"}, token=dev.token("alice")).status_code == 200
-        os.kill(dev.worker_pid(), signal.SIGSTOP)  # The GPU takes its time.
+        worker = dev.worker_pid()
+        os.kill(worker, signal.SIGSTOP)  # The GPU takes its time.
         _call_and_hang(dev)
         _wait_for_hold(dev)
 
         dev.process.kill()
         dev.process.wait()
+        os.kill(worker, signal.SIGCONT)  # It was told to end when hop 1 did, and can hear it now.
+        assert _ends(worker)
 
     after_death = asyncio.run(_swept(tmp_path, at=datetime.now(UTC)))
     after_expiry = asyncio.run(_swept(tmp_path, at=datetime.now(UTC) + timedelta(minutes=10)))
