@@ -29,7 +29,7 @@ check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 	@$(BIN)/python tests/sizes.py
 
 format: $(VENV)/.installed-test  ## Format the code
