@@ -16,7 +16,7 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 from tests.worker.packed.conftest import Make
 from worker.engines.packed import linear, opening, probe
 from worker.engines.packed.attention import GroupedAttention, neighbours
-from worker.engines.packed.bias import bucket
+from worker.engines.packed.bias import RelativeBias, bucket
 from worker.engines.packed.layout import lay_out
 from worker.engines.packed.linear import PlainLinear, PrepackedLinear
 from worker.engines.packed.shapes import Activation
@@ -39,12 +39,15 @@ def test_each_place_is_in_one_group_of_like_length(mixture: list[int], limit: in
 
 
 @settings(deadline=None, max_examples=40)
-@given(mixture=lengths, limit=st.sampled_from([16, 32, 1000]), rounded=st.booleans())
-def test_sharing_a_call_changes_nothing(mixture: list[int], limit: int, rounded: bool) -> None:
+@given(mixture=lengths, limit=st.sampled_from([16, 32, 1000]), rounded=st.booleans(), biased=st.booleans())
+def test_sharing_a_call_changes_nothing(mixture: list[int], limit: int, rounded: bool, biased: bool) -> None:
+    """Whether sequences are padded together, as on a GPU without a kernel for any lengths, or go alone."""
+    bias = RelativeBias(torch.randn(32, 2, generator=torch.Generator().manual_seed(5))) if biased else None
     layout = lay_out(mixture, rounded=rounded)
     qkv = torch.randn(layout.rows, 3 * 16, generator=torch.Generator().manual_seed(len(mixture)))
     made, alone = (
-        GroupedAttention(2, padded_length_max=most).prepare(layout, torch.float32, CPU)(qkv) for most in (limit, 0)
+        GroupedAttention(2, padded_length_max=most, bias=bias).prepare(layout, torch.float32, CPU)(qkv)
+        for most in (limit, 0)
     )
 
     torch.testing.assert_close(made, alone, rtol=1e-4, atol=1e-5)

@@ -19,9 +19,10 @@ from worker.engines.packed.linear import can_prepack
 from worker.engines.packed.shapes import Shape, read_shape
 from worker.engines.packed.weights import Weights
 
-_PADDED_LENGTH_MAX_CPU = 32
-"""Measured: longer ones gain less by sharing a call than the padding costs."""
+_PADDED_LENGTH_MAX_CPU = 0
+"""Measured: to gather sequences of like length costs what they gain by sharing a call. Those of one length share."""
 _PADDED_LENGTH_MAX_CUDA = 1 << 20
+"""Any: there each call is a launch, and launches are what a small batch waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
