@@ -56,9 +56,9 @@ class Plan:
 
 
 _FULL = Plan(
-    load=Load(rounds=5, seconds=4, seconds_max=420),
+    load=Load(rounds=5, seconds=3, seconds_max=260),
     texts=1_024,
-    warm_up_seconds=1.5,
+    warm_up_seconds=1,
     starts=3,
     starts_dropped=2,
     tables={
@@ -120,7 +120,7 @@ def _find(plan: Plan, *, quick: bool, folder: Path) -> report.Findings:
         machine=machine,
         versions={one.name: versions(_python(places[one.name]), _TELLING[one.requirements]) for one in servers},
         pinned=pinned,
-        rounds=plan.load.rounds,
+        rounds=_rounds(results),
         seconds=plan.load.seconds,
         ceiling=ceiling,
         results=results,
@@ -129,6 +129,11 @@ def _find(plan: Plan, *, quick: bool, folder: Path) -> report.Findings:
         starts_dropped=dropped,
         tables={title: _table(*what) for title, what in plan.tables.items() if util.find_spec(what[0])},
     )
+
+
+def _rounds(results: Results) -> int:
+    """Return how many rounds there was time for."""
+    return max(len(one.texts_per_second) for named in results.values() for one in named.values())
 
 
 def _places(servers: Sequence[Server], folder: Path) -> dict[str, Place]:

@@ -69,13 +69,13 @@ def _run(found: Findings) -> str:
         f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}; {flags}. {machine.system}. "
         f"Load before: {machine.load:.1f}.",
         *(f"- {name}: {_named(versions)}" for name, versions in found.versions.items()),
-        f"- Up to {found.rounds} rounds in turns (A B C ... A B C ...), {found.seconds:g} s each and the answers that "
-        f"were then still out; {where}. Each client sends one text, waits, and sends the next.",
+        f"- {found.rounds} rounds in turns (A B C ... A B C ...) of {found.seconds:g} s, half of it for one client, "
+        f"and the answers then still out; {where}. Each client sends one text, waits, and sends the next.",
         "- Model: all-MiniLM-L6-v2. Texts: made from word lists, of exact lengths; the same ones for all in a round.",
         f"- Our requests are signed and checked, as the gate's are. The clients reach {found.ceiling:.0f} requests a "
         "second against a server that computes nothing, signing included.",
-        f"- Each {CHECKED_EVERY}th text's vector is compared with plain transformers' in fp32, one text at a time; a cosine "
-        f"under {COSINE_MIN} makes the row wrong.",
+        f"- Each {CHECKED_EVERY}th text's vector is compared with plain transformers' in fp32, one text at a time; a "
+        f"cosine under {COSINE_MIN} makes the row wrong.",
     ]
     return kept[0] + "\n\n" + "\n".join(kept[1:])
 

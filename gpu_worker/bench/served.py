@@ -57,9 +57,13 @@ class Load:
 
     rounds: int
     seconds: float
-    """Of a round, until no more is sent; the answers that are out then are waited for."""
+    """Of a round, until no more is sent; the answers that are out then are waited for. One client has half of it."""
     seconds_max: float
     """Of all rounds: no round begins after."""
+
+    def seconds_of(self, case: Case) -> float:
+        """Return the seconds of a round of a case; one client has no crowd to wait for."""
+        return self.seconds if case.clients > 1 else self.seconds / 2
 
 
 Texts = Mapping[Mix, Sequence[str]]
@@ -102,7 +106,7 @@ def measure(
             for one in lives:
                 served = results[case][one.server.name]
                 mixed = _Mixed(texts=texts[case.mix], right=right[case.mix], first=_SHIFT * number)
-                _run(one, mixed, clients=case.clients, seconds=load.seconds, served=served)
+                _run(one, mixed, clients=case.clients, seconds=load.seconds_of(case), served=served)
                 rate = served.texts_per_second[-1]
                 say(f"round {number + 1}  {case!s:28}  {one.server.name:32} {rate:8.1f} texts/s")
     return results

@@ -92,3 +92,5 @@ def test_a_process_is_watched_with_its_children(tmp_path: Path) -> None:
 
         assert process.peak_mb() > 60
         assert process.cpu_seconds() > 0
+
+    assert process.ended
