@@ -38,7 +38,7 @@ from gate.money import Tariff
 from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from gate.policy import Policies, Policy
 from gate.ports import Admitted, Caller, Clock, Ledger, Order, Provider, Repeated
-from gate.request import InferRequest, check_bytes, check_size, payload_digest
+from gate.request import InferRequest, check_raw_size, check_size, payload_digest
 
 _ROUNDS_MAX = 5
 """How often one idempotency key may start anew after tries that were released."""
@@ -118,7 +118,7 @@ class Gate:
             GateError: it was refused or it failed; `errors` tells the kinds apart.
         """
         policy = await self._policies.for_caller(caller)
-        check_bytes(size_bytes, policy.plan)
+        check_raw_size(size_bytes, policy.plan)
         body = self._checked_body(request, policy)
         self._warn_if_unholdable(policy)
         deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)

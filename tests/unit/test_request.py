@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.errors import InvalidRequestError
-from gate.request import InferRequest, check_size, payload_digest
+from gate.request import InferRequest, check_raw_size, check_size, payload_digest
 from gate.wire import WorkBody
 from tests.makers import make_plan
 
@@ -163,3 +164,14 @@ def test_another_payload_has_another_digest() -> None:
 def test_the_key_is_no_part_of_the_payload() -> None:
     """Else the same key could never conflict with itself, and two keys never be compared."""
     assert InferRequest(inputs="a", idempotency_key="k").body("m") == InferRequest(inputs="a").body("m")
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "refused"), [(1_000, False), (6_000 + 2_000, False), (6_000 + 2_001, True)], ids=str
+)
+def test_a_request_that_must_be_too_large_is_refused_before_it_is_looked_at(size_bytes: int, refused: bool) -> None:
+    """However it is escaped: what a text needs at most is six bytes a byte, and a little around it."""
+    plan = make_plan(input_bytes_max=1_000)
+
+    with pytest.raises(InvalidRequestError, match="too large") if refused else nullcontext():
+        check_raw_size(size_bytes, plan)
