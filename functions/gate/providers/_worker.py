@@ -8,7 +8,7 @@ import httpx
 
 from gate import wire
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderUsage
+from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderUsage
 from gate.providers._http import Answer, Ask, HttpHost
 from gate.providers._results import ended, failed, left_ms, read_result, too_large
 
@@ -25,6 +25,19 @@ _REMEDIES = {
 
 Sign = Callable[[Order], Mapping[str, str]]
 """Returns the headers that prove where an order comes from, as of now."""
+
+
+def capabilities_over_http(name: str) -> Capabilities:
+    """Return what a worker behind plain HTTP can do: run a job while the call is held open, and nothing else."""
+    return Capabilities(
+        name=name,
+        queues=False,
+        stops_at_timeout=False,
+        bytes_in_max=10_000_000,
+        bytes_out_max=20_000_000,
+        retention_seconds=0,
+        wait_seconds_max=900,
+    )
 
 
 class WorkerOverHttp:

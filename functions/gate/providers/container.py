@@ -8,11 +8,11 @@ import httpx
 
 from gate import wire
 from gate.errors import SettingsError
-from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
 from gate.providers._http import HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, signed
-from gate.providers._worker import Sign, WorkerOverHttp
+from gate.providers._worker import Sign, WorkerOverHttp, capabilities_over_http
 from gate.settings import Settings
 
 
@@ -32,15 +32,7 @@ class ContainerProvider:
         SettingsError: one of them cannot be right.
     """
 
-    capabilities = Capabilities(
-        name="container",
-        queues=False,
-        stops_at_timeout=False,
-        bytes_in_max=10_000_000,
-        bytes_out_max=20_000_000,
-        retention_seconds=0,
-        wait_seconds_max=900,
-    )
+    capabilities = capabilities_over_http("container")
 
     def __init__(
         self,

@@ -7,11 +7,11 @@ import asyncio
 import httpx
 
 from gate.errors import ProviderError, ProviderUnavailableError
-from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_loopback
 from gate.providers._http import HttpHost, Sleep
 from gate.providers._results import checked_secret, left_ms, signed
-from gate.providers._worker import WorkerOverHttp
+from gate.providers._worker import WorkerOverHttp, capabilities_over_http
 from gate.settings import Settings
 
 _PAUSE_SECONDS = 0.25
@@ -31,15 +31,7 @@ class LocalProvider:
         SettingsError: the address is not this machine's, or the secret is too short.
     """
 
-    capabilities = Capabilities(
-        name="local",
-        queues=False,
-        stops_at_timeout=False,
-        bytes_in_max=10_000_000,
-        bytes_out_max=20_000_000,
-        retention_seconds=0,
-        wait_seconds_max=900,
-    )
+    capabilities = capabilities_over_http("local")
 
     def __init__(
         self,
