@@ -70,8 +70,8 @@ class Tariff:
     """Turns time into money for one model on one kind of hardware.
 
     The rule: a job pays its own execution, the start it caused, one idle tail, and hop 1's operations. That is
-    what a job costs that comes alone. A busy worker shares its tail among many jobs, and the ledger then says more than
-    the bill; a worker that is started and gets no job is in no job's account, and shows only beside the bill.
+    what a job costs that comes alone. A busy worker shares its tail among many jobs, and the ledger then says more
+    than the bill; a worker that is started and gets no job is in no job's account, and shows only beside the bill.
     """
 
     gpu: GpuPrice
