@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 VERSION = 1
@@ -26,6 +26,7 @@ SIGNATURE_HEADER = "x-twohop-signature"
 
 SECRET_BYTES_MIN = 32
 _CLOCK_SKEW_MS = 5_000
+_USAGE_COUNTS = ("execution_ms", "start_ms", "tokens", "queue_ms", "batch_items", "memory_peak_mib")
 _USAGE_MAX = 10**10
 """In milliseconds some months: no job takes so long, and no counter overflows by it."""
 
@@ -163,10 +164,14 @@ class WorkBody:
     inputs: Any
     """A text, a list of texts, or an object, as the model's task takes it."""
     parameters: Mapping[str, Any]
+    stream: bool = False
+    """Whether what the job makes is wanted as it is made, and not only at its end."""
 
     def encode(self) -> bytes:
         """Return the JSON that is signed and sent."""
         fields = {"model": self.model, "inputs": self.inputs, "parameters": self.parameters}
+        if self.stream:
+            fields["stream"] = True
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
     @classmethod
@@ -179,7 +184,10 @@ class WorkBody:
         fields = _object(body)
         if not isinstance(fields.get("model"), str) or not isinstance(fields.get("parameters"), dict):
             raise WireError("the body needs a model (string), inputs, and parameters (object)")
-        return cls(model=fields["model"], inputs=fields.get("inputs"), parameters=fields["parameters"])
+        stream = fields.get("stream", False)
+        if not isinstance(stream, bool):
+            raise WireError("the body's stream is neither true nor false")
+        return cls(model=fields["model"], inputs=fields.get("inputs"), parameters=fields["parameters"], stream=stream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +199,15 @@ class WorkUsage:
     start_ms: int = 0
     """The worker's own start, told with the first job after it; 0 from then on."""
     tokens: int = 0
+    """That went through the model: the inputs' and, where a model writes, those that it wrote."""
+    queue_ms: int = 0
+    """From the request's reading to its first batch."""
+    batch_items: int = 0
+    """Of the largest batch that it was in, its own and others'."""
+    memory_peak_mib: int = 0
+    """The most that the device has had in use since the worker began; of the process, on a CPU."""
+    phases_ms: Mapping[str, int] = field(default_factory=dict)
+    """What `start_ms` was spent on, by the name of the phase; told with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +231,7 @@ class WorkResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON-ready object that goes back to hop 1."""
-        usage = self.usage and {
-            "execution_ms": self.usage.execution_ms,
-            "start_ms": self.usage.start_ms,
-            "tokens": self.usage.tokens,
-        }
+        usage = self.usage and asdict(self.usage)
         if self.failure:
             return {"error": {"code": self.failure.code, "message": self.failure.message}, "usage": usage}
         return {"outputs": self.outputs, "usage": usage}
@@ -249,13 +262,17 @@ def _failure(error: Any) -> WorkFailure:
 
 def _usage(fields: Any) -> WorkUsage | None:
     """Read a usage; one that is absent or absurd is none at all, and the job is then settled at its hold."""
-    names = ("execution_ms", "start_ms", "tokens")
     if not isinstance(fields, dict) or "execution_ms" not in fields:
         return None
-    values = [fields.get(name, 0) for name in names]
-    if any(type(value) is not int or not 0 <= value <= _USAGE_MAX for value in values):
+    counts = {name: fields.get(name, 0) for name in _USAGE_COUNTS}
+    phases = fields.get("phases_ms", {})
+    if not isinstance(phases, dict) or not all(map(_is_count, [*counts.values(), *phases.values()])):
         return None
-    return WorkUsage(**dict(zip(names, values, strict=True)))
+    return WorkUsage(**counts, phases_ms=phases)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _USAGE_MAX
 
 
 def _object(body: bytes) -> dict[str, Any]:

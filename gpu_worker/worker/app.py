@@ -11,7 +11,6 @@ before; 413 too many bytes; 422 the input is at fault; 500 the worker failed; 50
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Coroutine
 from typing import Any
 
@@ -20,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from gate import wire
 from worker.door import Door
+from worker.encoding import encode
 from worker.errors import InputError, RefusedError, TooSlowError, UnauthenticatedError, UnavailableError
 from worker.service import Service, too_large
 
@@ -38,7 +38,7 @@ def make_app(service: Service, door: Door, *, body_bytes_max: int, body_seconds_
     @app.get("/readyz")
     async def readyz() -> Response:
         status = door.closed_because or "ready"
-        return _respond(200 if status == "ready" else 503, _encode({"status": status}))
+        return _respond(200 if status == "ready" else 503, encode({"status": status}))
 
     @app.post("/infer")
     async def infer(request: Request) -> Response:
@@ -48,7 +48,7 @@ def make_app(service: Service, door: Door, *, body_bytes_max: int, body_seconds_
                 body = await _read_in_time(request, body_bytes_max, body_seconds_max)
                 return await _infer(request, body, service)
         except RefusedError as exc:
-            return _respond(exc.http_status, _encode(service.refuse(exc).to_json()))
+            return _respond(exc.http_status, encode(service.refuse(exc).to_json()))
         except ClientDisconnect:
             return Response(status_code=400)  # Nobody reads it.
 
@@ -64,7 +64,7 @@ async def _infer(request: Request, body: bytes, service: Service) -> Response:
     result = await _while_connected(request, service.answer(signed))
     status = _STATUS.get(result.failure.code, 500) if result.failure else 200
     # A long answer takes a while to write, and others want to be answered meanwhile.
-    return _respond(status, await asyncio.to_thread(_encode, result.to_json()))
+    return _respond(status, await asyncio.to_thread(encode, result.to_json()))
 
 
 async def _while_connected(request: Request, answer: Coroutine[Any, Any, wire.WorkResult]) -> wire.WorkResult:
@@ -117,7 +117,3 @@ async def _read(request: Request, bytes_max: int) -> bytes:
 def _respond(status: int, content: bytes) -> Response:
     headers = {"Retry-After": str(_RETRY_SECONDS)} if status == UnavailableError.http_status else {}
     return Response(content, status_code=status, headers=headers, media_type="application/json")
-
-
-def _encode(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()

@@ -20,6 +20,7 @@ from worker.cost import CostModel
 from worker.engine import Engine, Item, Work
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
 from worker.log import EventLog
+from worker.sink import Sink
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,8 @@ class Computed:
     """Its share of the batches it was in, by tokens: shares add up to the time that the engine was busy."""
     queue_ms: float
     """From handing it over to its first batch."""
+    batch_items: int
+    """Of the largest batch that it was in, its own and others'."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -40,12 +43,14 @@ class _Request:
     work: Work
     expires_ms: int
     queued_ms: float
+    sink: Sink | None
     future: Future[Computed] = field(default_factory=Future)
     rows: dict[int, Any] = field(default_factory=dict)
     taken: int = 0
     """Items that are in a batch or were; the rest waits."""
     compute_ms: float = 0
     started_ms: float | None = None
+    batch_items: int = 0
 
 
 _Batch = list[tuple[_Request, int]]
@@ -96,15 +101,17 @@ class Batcher:
         """Compute with this engine from now on."""
         self._engine = engine
 
-    def submit(self, work: Work, *, expires_ms: int) -> Future[Computed]:
+    def submit(self, work: Work, *, expires_ms: int, sink: Sink | None = None) -> Future[Computed]:
         """Have a request computed. Cancelling the future drops what has not begun.
+
+        The sink is told of what is done before the end.
 
         The future raises:
             UnavailableError: its time passed before its turn came; it was not run.
             InputError: an item is at fault.
             Exception: what the engine raised for its items alone.
         """
-        request = _Request(work=work, expires_ms=expires_ms, queued_ms=self._clock.monotonic_ms())
+        request = _Request(work=work, expires_ms=expires_ms, queued_ms=self._clock.monotonic_ms(), sink=sink)
         with self._changed:
             self._waiting.append(request)
             self._changed.notify()
@@ -205,8 +212,9 @@ class Batcher:
         for (request, place), row, length in zip(batch, rows, lengths, strict=True):
             request.rows[place] = row
             request.compute_ms += ms * length / max(tokens, 1)
-            if len(request.rows) == len(request.work.items) and not request.future.done():
-                _finish(request)
+            request.batch_items = max(request.batch_items, len(batch))
+        for request in dict.fromkeys(request for request, _ in batch):
+            _tell(request)
 
     def _give_up(self, batch: _Batch, exc: BrokenDeviceError) -> None:
         """Tell everybody who waits: another worker may take their job, and this one is about to end."""
@@ -225,6 +233,15 @@ def _run_call(work: Callable[[], Any], future: Future[Any]) -> None:
         future.set_exception(exc)
 
 
+def _tell(request: _Request) -> None:
+    """Finish a request all of whose rows are there; of any other, say how far it is."""
+    done, total = len(request.rows), len(request.work.items)
+    if request.sink is not None and done < total:
+        request.sink.progress(done, total)
+    if done == total and not request.future.done():
+        _finish(request)
+
+
 def _finish(request: _Request) -> None:
     assert request.started_ms is not None
     request.future.set_result(
@@ -232,6 +249,7 @@ def _finish(request: _Request) -> None:
             rows=[request.rows[place] for place in range(len(request.work.items))],
             compute_ms=request.compute_ms,
             queue_ms=request.started_ms - request.queued_ms,
+            batch_items=request.batch_items,
         )
     )
 

@@ -30,7 +30,7 @@ class Work:
 
     items: Sequence[Item]
     finish: Callable[[Sequence[Any]], Any]
-    """Turns the items' rows, in the items' order, into outputs: JSON-ready and finite."""
+    """Turns the items' rows, in the items' order, into outputs: JSON, or numpy's arrays of finite numbers."""
 
     @property
     def tokens(self) -> int:

@@ -20,6 +20,7 @@ from worker.errors import InputError, RefusedError, TooLargeError, Unauthenticat
 from worker.keys import KeyCheck, ReplayMemory
 from worker.log import EventLog
 from worker.settings import Settings
+from worker.sink import Sink
 from worker.start import start
 
 _READERS = 2
@@ -103,11 +104,14 @@ class Service:
         self._log.warning("job.refused", code=exc.code, reason=reason)
         return wire.WorkResult(failure=wire.WorkFailure(code=exc.code, message=str(exc)))
 
-    async def answer(self, request: wire.SignedRequest) -> wire.WorkResult:
-        """Run an admitted request. Raises nothing but its own cancellation, which drops a job that has not begun."""
+    async def answer(self, request: wire.SignedRequest, sink: Sink | None = None) -> wire.WorkResult:
+        """Run an admitted request. Raises nothing but its own cancellation, which drops a job that has not begun.
+
+        The sink gets what is made before the end, if the request asks for that; it is called from another thread.
+        """
         began_ms = self._clock.monotonic_ms()
         try:
-            ran = await self._run(request)
+            ran = await self._run(request, sink)
         except UnavailableError as exc:
             return self.refuse(exc)
         except RefusedError as exc:
@@ -119,17 +123,20 @@ class Service:
         times = {"execution_ms": ran.computed.compute_ms, "queue_ms": ran.computed.queue_ms}
         return self._told(request, wire.WorkResult(outputs=ran.outputs), tokens=ran.work.tokens, **times)
 
-    async def _run(self, request: wire.SignedRequest) -> _Ran:
+    async def _run(self, request: wire.SignedRequest, sink: Sink | None) -> _Ran:
         loop = asyncio.get_running_loop()
-        work = await loop.run_in_executor(self._readers, self._prepare, request.body)
-        computed = await asyncio.wrap_future(self._batcher.submit(work, expires_ms=request.expires_ms))
+        work, stream = await loop.run_in_executor(self._readers, self._prepare, request.body)
+        computing = self._batcher.submit(work, expires_ms=request.expires_ms, sink=sink if stream else None)
+        computed = await asyncio.wrap_future(computing)
         outputs = await loop.run_in_executor(self._readers, work.finish, computed.rows)
         return _Ran(outputs=outputs, work=work, computed=computed)
 
-    def _prepare(self, body: bytes) -> Work:
+    def _prepare(self, body: bytes) -> tuple[Work, bool]:
+        """Return what is to be computed, and whether its parts are wanted."""
         if self._engine is None:
             raise UnavailableError("the worker is starting; try again in a moment")
-        return self._engine.prepare(self._decode(body))
+        decoded = self._decode(body)
+        return self._engine.prepare(decoded), decoded.stream
 
     def _decode(self, body: bytes) -> wire.WorkBody:
         try:

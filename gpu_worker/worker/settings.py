@@ -31,6 +31,10 @@ class Task(StrEnum):
     ZERO_SHOT_CLASSIFICATION = "zero-shot-classification"
     QUESTION_ANSWERING = "question-answering"
     FILL_MASK = "fill-mask"
+    TRANSLATION = "translation"
+    SUMMARIZATION = "summarization"
+    TEXT2TEXT_GENERATION = "text2text-generation"
+    TEXT_GENERATION = "text-generation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What the model runs on, as far as the owner says; the rest is chosen at start."""
+
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All that the worker is told from outside."""
 
@@ -65,6 +77,7 @@ class Settings:
     stop_seconds_max: int
     """How long work in flight is waited for after SIGTERM."""
     limits: Limits
+    hardware: Hardware = Hardware()
     code: str = ""
     """The owner's own Python file, or nothing."""
 

@@ -234,6 +234,7 @@ def test_a_body_that_is_no_work_is_refused(body: bytes) -> None:
         pytest.param(b'{"model":"m","parameters":{},"inputs":' + b"9" * 5_000 + b"}", id="long-number"),
         pytest.param(b'{"model":1,"parameters":{}}', id="model-number"),
         pytest.param(b'{"model":"m"}', id="no-parameters"),
+        pytest.param(b'{"model":"m","parameters":{},"stream":1}', id="stream-number"),
         pytest.param(b"[]", id="list"),
         pytest.param(b"", id="nothing"),
     ],
@@ -248,7 +249,19 @@ def test_a_hostile_body_is_refused_as_unreadable(body: bytes) -> None:
     "result",
     [
         pytest.param(
-            WorkResult(outputs=[[0.5]], usage=WorkUsage(execution_ms=3, start_ms=2, tokens=1)), id="outputs"
+            WorkResult(
+                outputs=[[0.5]],
+                usage=WorkUsage(
+                    execution_ms=3,
+                    start_ms=2,
+                    tokens=1,
+                    queue_ms=4,
+                    batch_items=5,
+                    memory_peak_mib=6,
+                    phases_ms={"import": 2},
+                ),
+            ),
+            id="outputs",
         ),
         pytest.param(WorkResult(outputs=None), id="no-outputs-no-usage"),
         pytest.param(WorkResult(failure=WorkFailure(code="internal", message="no")), id="failure"),
@@ -286,6 +299,9 @@ def test_any_answer_is_read_or_refused(answer: Any) -> None:
         pytest.param({"execution_ms": "1"}, id="text"),
         pytest.param({"execution_ms": 1, "start_ms": None}, id="start-null"),
         pytest.param({"execution_ms": 10**30}, id="absurd"),
+        pytest.param({"execution_ms": 1, "batch_items": "many"}, id="batch-text"),
+        pytest.param({"execution_ms": 1, "phases_ms": [1]}, id="phases-list"),
+        pytest.param({"execution_ms": 1, "phases_ms": {"load": -1}}, id="phase-negative"),
     ],
 )
 def test_an_absurd_usage_is_none(usage: object) -> None:

@@ -10,6 +10,7 @@ from worker.engine import Engine
 from worker.engines.folder import find_folder, read_layout, read_task
 from worker.engines.packed import supports
 from worker.engines.preferred import PreferredEngine
+from worker.errors import ModelError
 from worker.log import EventLog
 from worker.settings import Limits, Settings, Task
 
@@ -68,6 +69,8 @@ def _engine(task: Task, folder: Path, limits: Limits) -> Engine:  # noqa: PLR091
             from worker.engines.filling import FillMaskEngine
 
             return FillMaskEngine(folder, limits)
+        case Task.TRANSLATION | Task.SUMMARIZATION | Task.TEXT2TEXT_GENERATION | Task.TEXT_GENERATION:
+            raise ModelError(f"TASK={task} is not served yet")
         case Task.AUTO:
             raise AssertionError(task)
         case _:

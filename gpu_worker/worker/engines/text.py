@@ -13,8 +13,10 @@ from worker.engine import Item, Work
 from worker.engines import batches
 from worker.engines.devices import device_errors
 from worker.engines.inputs import Texts, read_texts
+from worker.engines.loading import load_model, load_tokenizer
 from worker.errors import InputError, ModelError
-from worker.settings import Limits
+from worker.log import EventLog
+from worker.settings import Hardware, Limits
 
 _Options = TypeVar("_Options")
 _Encoded = Mapping[str, Sequence[Sequence[int]]]
@@ -34,9 +36,12 @@ class TextEngine(ABC, Generic[_Options]):
     sample_parameters: ClassVar[Mapping[str, Any]] = {}
     """A job of this task, to try the model with."""
 
-    def __init__(self, folder: Path, limits: Limits, *, tokens_max: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits, hardware: Hardware | None = None, *, tokens_max: int | None = None
+    ) -> None:
         self._folder = folder
         self._limits = limits
+        self._hardware = hardware or Hardware()
         self._tokens_max = tokens_max or 0
         self._tokenizer: Any = None
         self._tokenizing = threading.Lock()
@@ -68,20 +73,12 @@ class TextEngine(ABC, Generic[_Options]):
 
     def load(self) -> None:
         """Read tokenizer and weights onto the GPU, or the CPU where there is none. Asks the network for nothing."""
-        import torch  # seconds
-        import transformers  # seconds
-
-        try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-            self._model, told = getattr(transformers, self.auto_class).from_pretrained(
-                self._folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-        except (OSError, ValueError) as exc:
-            raise ModelError(f"the model's folder cannot be read: {exc}") from exc
-        self._check(told["missing_keys"])
+        self._tokenizer = load_tokenizer(self._folder)
+        loaded = load_model(self.auto_class, self._folder, self._hardware, log=EventLog())
+        self._model = loaded.model
+        self._check(loaded.missing_weights)
         self._tokenizer.padding_side = "right"
         self._tokens_max = self._longest()
-        self._model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
     def warm_up(self) -> None:
         """Run the sample, so that every library has done its first-time work before somebody waits for it."""
