@@ -32,7 +32,7 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"the worker does not start: {exc}")
-    from worker.http import serve  # FastAPI, after the settings are known to be right
+    from worker.http import serve  # uvicorn and Starlette, after the settings are known to be right
 
     service = Service(settings, clock=clock, log=log, on_broken=end_soon)
     serving = serve(settings, service, open_engine=partial(open_engine, settings), log=log, began_ms=began_ms)

@@ -32,7 +32,7 @@ from bench.servers import CHECKOUT, OURS, PLAIN, Server, make_servers, model_fol
 _CLIENTS = 32
 _CASES = (Case(Mix.QUERIES, _CLIENTS), Case(Mix.MIXTURE, _CLIENTS), Case(Mix.QUERIES, 1), Case(Mix.MIXTURE, 1))
 _TELLING = {
-    None: ("torch", "transformers", "tokenizers", "fastapi", "uvicorn"),
+    None: ("torch", "transformers", "tokenizers", "starlette", "uvicorn"),
     "transformers": ("torch", "transformers", "fastapi", "uvicorn"),
     "sentence-transformers": ("torch", "sentence-transformers", "transformers", "fastapi", "uvicorn"),
     "infinity": ("torch", "infinity-emb", "sentence-transformers", "transformers", "fastapi", "uvicorn"),

@@ -3,85 +3,170 @@
     POST /infer     a signed request: the body as it was signed, the rest in `x-twohop-…` headers
     GET  /healthz   the process is alive
     GET  /readyz    the model is loaded and jobs are taken
+    GET  /ping      the same for RunPod's load balancer: 200 ready, 204 starting, 503 stopping
+    GET  /metrics   numbers for Prometheus, unless METRICS=off
 
 `/infer` answers a `wire.WorkResult`: 200 with outputs; 401 not signed or stale; 408 its body does not come; 409 sent
 before; 413 too many bytes; 422 the input is at fault; 500 the worker failed; 503, with Retry-After, not now.
+
+A request that asks for a stream is answered as server-sent events from its first part on: `part` (`{"text": …}`),
+`progress` (`{"done": …, "total": …}`), and at the end `result`, the whole `wire.WorkResult`. One that ends before it
+has made a part is answered as any other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gate import wire
 from worker.door import Door
 from worker.encoding import encode
 from worker.errors import InputError, RefusedError, TooSlowError, UnauthenticatedError, UnavailableError
+from worker.parts import Parts
 from worker.service import Service, too_large
 
 _STATUS = {InputError.code: InputError.http_status, UnavailableError.code: UnavailableError.http_status}
 _RETRY_SECONDS = 2
+_HEARTBEAT_SECONDS = 10.0
+"""Proxies hang up on a silent answer, the strictest of them after half a minute."""
+_STREAM_HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
-def make_app(service: Service, door: Door, *, body_bytes_max: int, body_seconds_max: float = 30) -> FastAPI:
+def make_app(
+    service: Service,
+    door: Door,
+    *,
+    body_bytes_max: int,
+    body_seconds_max: float = 30,
+    heartbeat_seconds: float = _HEARTBEAT_SECONDS,
+    metrics: bool = True,
+) -> Starlette:
     """Return the app. It publishes no schema and no documentation page: it is not for people."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    infer = _Infer(service, door, body_bytes_max, body_seconds_max, heartbeat_seconds)
+    routes = [*health_routes(door), Route("/infer", infer, methods=["POST"])]
+    if metrics:
+        routes.append(Route("/metrics", _metrics(service, door)))
+    return Starlette(routes=routes)
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
 
-    @app.get("/readyz")
-    async def readyz() -> Response:
-        status = door.closed_because or "ready"
-        return _respond(200 if status == "ready" else 503, encode({"status": status}))
+def health_routes(door: Door) -> list[Route]:
+    """Return the routes that say how the worker is."""
 
-    @app.post("/infer")
-    async def infer(request: Request) -> Response:
+    async def healthz(_: Request) -> Response:
+        return _respond(200, encode({"status": "alive"}))
+
+    async def readyz(_: Request) -> Response:
+        return _respond(503 if door.closed_because else 200, encode({"status": door.closed_because or "ready"}))
+
+    async def ping(_: Request) -> Response:
+        if door.is_starting:
+            return Response(status_code=204)
+        return Response(status_code=503 if door.closed_because else 200)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/ping", ping)]
+
+
+def _metrics(service: Service, door: Door) -> Callable[[Request], Awaitable[Response]]:
+    async def metrics(_: Request) -> Response:
+        from worker.metrics import CONTENT_TYPE, render  # most workers are never asked
+
+        return Response(render(service.measured, jobs_inside=door.inside), media_type=CONTENT_TYPE)
+
+    return metrics
+
+
+class _Infer:
+    """The route of jobs. It answers by itself, so that a job is inside the door until its answer is written."""
+
+    def __init__(
+        self, service: Service, door: Door, bytes_max: int, seconds_max: float, heartbeat_seconds: float
+    ) -> None:
+        self._service = service
+        self._door = door
+        self._bytes_max = bytes_max
+        self._seconds_max = seconds_max
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
         try:
             # The door comes first: a request that is sent back unread can be sent again with the same signature.
-            with door.enter():
-                body = await _read_in_time(request, body_bytes_max, body_seconds_max)
-                return await _infer(request, body, service)
+            with self._door.enter():
+                body = await _read_in_time(request, self._bytes_max, self._seconds_max)
+                signed = _signed(request, body)
+                self._service.admit(signed)
+                await self._answer(signed, request, send)
         except RefusedError as exc:
-            return _respond(exc.http_status, encode(service.refuse(exc).to_json()))
-        except ClientDisconnect:
-            return Response(status_code=400)  # Nobody reads it.
+            refusal = _respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
+            await refusal(scope, receive, send)
+        except (ClientDisconnect, OSError):
+            return  # Nobody reads it.
 
-    return app
+    async def _answer(self, signed: wire.SignedRequest, request: Request, send: Send) -> None:
+        """Answer at the end, or as a stream from the first part on; drop the job if its client goes away."""
+        parts = Parts()
+        answering = asyncio.create_task(self._service.answer(signed, parts))
+        leaving = asyncio.create_task(_left(request))
+        try:
+            await _first(answering, leaving, asyncio.create_task(parts.came()))
+            if answering.done():
+                await _result(answering.result())(request.scope, request.receive, send)
+            elif not leaving.done():
+                await self._stream(answering, leaving, parts, send)
+        finally:
+            answering.cancel()
+            leaving.cancel()
+
+    async def _stream(
+        self, answering: asyncio.Task[wire.WorkResult], leaving: asyncio.Task[None], parts: Parts, send: Send
+    ) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
+        async for event in self._events(answering, leaving, parts):
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        if not leaving.done():
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _events(
+        self, answering: asyncio.Task[wire.WorkResult], leaving: asyncio.Task[None], parts: Parts
+    ) -> AsyncIterator[bytes]:
+        while not leaving.done():
+            ended = answering.done()
+            made = parts.take()
+            if made.text:
+                yield _event("part", {"text": made.text})
+            if made.progress:
+                yield _event("progress", dict(zip(("done", "total"), made.progress, strict=True)))
+            if ended:
+                yield _event("result", answering.result().to_json())
+                return
+            coming = asyncio.create_task(parts.came())
+            if not await _first(answering, leaving, coming, seconds_max=self._heartbeat_seconds):
+                yield b": still at work\n\n"
 
 
-async def _infer(request: Request, body: bytes, service: Service) -> Response:
+async def _first(*tasks: asyncio.Task[object], seconds_max: float | None = None) -> bool:
+    """Wait for the first of some tasks, the last of which is then cancelled. Return whether there was one."""
+    done, _ = await asyncio.wait(tasks, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
+    tasks[-1].cancel()
+    return bool(done)
+
+
+def _event(name: str, fields: object) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + encode(fields) + b"\n\n"
+
+
+def _signed(request: Request, body: bytes) -> wire.SignedRequest:
     try:
-        signed = wire.SignedRequest.from_headers(dict(request.headers), body)
+        return wire.SignedRequest.from_headers(dict(request.headers), body)
     except wire.SignatureError as exc:
         raise UnauthenticatedError(str(exc)) from exc
-    service.admit(signed)
-    result = await _while_connected(request, service.answer(signed))
-    status = _STATUS.get(result.failure.code, 500) if result.failure else 200
-    # A long answer takes a while to write, and others want to be answered meanwhile.
-    return _respond(status, await asyncio.to_thread(encode, result.to_json()))
-
-
-async def _while_connected(request: Request, answer: Coroutine[Any, Any, wire.WorkResult]) -> wire.WorkResult:
-    """Wait for a job's result, and drop the job if its client goes away before its turn.
-
-    Raises:
-        ClientDisconnect: it did.
-    """
-    answering, leaving = asyncio.create_task(answer), asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not answering.done():
-            raise ClientDisconnect
-        return answering.result()
-    finally:
-        answering.cancel()
-        leaving.cancel()
 
 
 async def _left(request: Request) -> None:
@@ -112,6 +197,11 @@ async def _read(request: Request, bytes_max: int) -> bytes:
         if len(body) > bytes_max:
             raise too_large(bytes_max)
     return bytes(body)
+
+
+def _result(result: wire.WorkResult) -> Response:
+    status = _STATUS.get(result.failure.code, 500) if result.failure else 200
+    return _respond(status, encode(result.to_json()))
 
 
 def _respond(status: int, content: bytes) -> Response:

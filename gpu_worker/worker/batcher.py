@@ -20,6 +20,7 @@ from worker.cost import CostModel
 from worker.engine import Engine, Item, Work
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
 from worker.log import EventLog
+from worker.measured import Measured
 from worker.sink import Sink
 
 _T = TypeVar("_T")
@@ -36,6 +37,8 @@ class Computed:
     """From handing it over to its first batch."""
     batch_items: int
     """Of the largest batch that it was in, its own and others'."""
+    tokens_written: int = 0
+    """By a model that writes, beside those of its input."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -65,6 +68,7 @@ class Batcher:
         log: gets what went wrong with a batch.
         tokens_max: of one batch, without padding; halved for good when memory runs out.
         batch_ms_max: how long a batch may be predicted to take.
+        measured: counts the batches.
         on_broken: called once, from the thread, when the device answers no more.
     """
 
@@ -75,12 +79,14 @@ class Batcher:
         log: EventLog,
         tokens_max: int,
         batch_ms_max: float,
+        measured: Measured | None = None,
         on_broken: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
         self._log = log
         self._tokens_max = tokens_max
         self._batch_ms_max = batch_ms_max
+        self._measured = measured or Measured()
         self._on_broken = on_broken
         self._costs = CostModel()
         self._changed = threading.Condition()
@@ -190,6 +196,7 @@ class Batcher:
         """Make do with smaller batches from now on; the requests do not notice."""
         tokens = sum(request.work.items[place].length for request, place in batch)
         self._log.warning("batch.out_of_memory", items=len(batch), tokens=tokens)
+        self._measured.split()
         if len(batch) == 1:
             _fail(batch[0][0], InputError(f"one input of {tokens} tokens is more than this worker has memory for"))
             return
@@ -208,6 +215,7 @@ class Batcher:
     def _keep(self, batch: _Batch, rows: Sequence[Any], ms: float) -> None:
         lengths = [request.work.items[place].length for request, place in batch]
         tokens = sum(lengths)
+        self._measured.batch(items=len(batch), tokens=tokens)
         self._costs.observe(tokens=tokens, squares=sum(length**2 for length in lengths), ms=ms)
         for (request, place), row, length in zip(batch, rows, lengths, strict=True):
             request.rows[place] = row

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 
 from worker.errors import UnavailableError
 
+_STARTING = "the worker is starting; try again in a moment"
+
 
 class Door:
     """Closed while the worker starts, open until it stops, then closed for good."""
@@ -18,7 +20,7 @@ class Door:
     def __init__(self, *, jobs_max: int) -> None:
         self._jobs_max = jobs_max
         self._inside = 0
-        self._closed_because = "the worker is starting; try again in a moment"
+        self._closed_because = _STARTING
         self._emptied = asyncio.Event()
         self._emptied.set()
 
@@ -26,6 +28,16 @@ class Door:
     def closed_because(self) -> str:
         """Why no job is let in, or an empty text while the door is open."""
         return self._closed_because
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the door has not been opened yet."""
+        return self._closed_because == _STARTING
+
+    @property
+    def inside(self) -> int:
+        """How many are inside."""
+        return self._inside
 
     def open(self) -> None:
         """Let jobs in from now on."""

@@ -59,7 +59,7 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _make_server(settings: Settings, service: Service, door: Door, log: EventLog) -> _Server:
-    app = make_app(service, door, body_bytes_max=settings.limits.body_bytes_max)
+    app = make_app(service, door, body_bytes_max=settings.limits.body_bytes_max, metrics=settings.metrics)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gate import wire
@@ -19,11 +19,14 @@ from worker.engine import Engine, Work
 from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
 from worker.keys import KeyCheck, ReplayMemory
 from worker.log import EventLog
+from worker.measured import Measured
+from worker.memory import peak_mib
 from worker.settings import Settings
 from worker.sink import Sink
-from worker.start import start
+from worker.start import Start, start
 
 _READERS = 2
+_NO_START = Start(ms=0, phases_ms={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +63,19 @@ class Service:
         self._keys = KeyCheck(secrets=settings.secrets, clock=clock, memory=memory)
         self._clock = clock
         self._log = log
+        self.measured = Measured()
+        """What was done so far."""
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="reader")
         self._batcher = Batcher(
             clock=clock,
             log=log,
             tokens_max=settings.limits.batch_tokens_max,
             batch_ms_max=settings.limits.batch_ms_max,
+            measured=self.measured,
             on_broken=on_broken,
         )
         self._engine: Engine | None = None
-        self._start_ms_untold = 0
+        self._start_untold = _NO_START
 
     def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> Future[None]:
         """Load the engine; to be called once, before any job.
@@ -80,12 +86,13 @@ class Service:
 
     def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> None:
         try:
-            engine, start_ms = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
+            engine, began = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
         except Exception as exc:
             self._log.error("worker.start_failed", exc)
             raise
         self._batcher.use(engine)
-        self._engine, self._start_ms_untold = engine, start_ms
+        self.measured.started(began.phases_ms)
+        self._engine, self._start_untold = engine, began
 
     def admit(self, request: wire.SignedRequest) -> None:
         """Let a request in if hop 1 signed it, if it is fresh, and if it has not come before.
@@ -102,6 +109,7 @@ class Service:
         """Return what a refused request is answered with. The full reason is for the log alone."""
         reason = exc.reason if isinstance(exc, UnauthenticatedError) else str(exc)
         self._log.warning("job.refused", code=exc.code, reason=reason)
+        self.measured.refused(exc.code)
         return wire.WorkResult(failure=wire.WorkFailure(code=exc.code, message=str(exc)))
 
     async def answer(self, request: wire.SignedRequest, sink: Sink | None = None) -> wire.WorkResult:
@@ -120,8 +128,8 @@ class Service:
             self._log.error("job.crashed", exc, job_id=request.job_id)
             failed = _failed("internal", "the worker failed on this job")
             return self._told(request, failed, execution_ms=self._since(began_ms))
-        times = {"execution_ms": ran.computed.compute_ms, "queue_ms": ran.computed.queue_ms}
-        return self._told(request, wire.WorkResult(outputs=ran.outputs), tokens=ran.work.tokens, **times)
+        result, computed = wire.WorkResult(outputs=ran.outputs), ran.computed
+        return self._told(request, result, execution_ms=computed.compute_ms, ran=ran)
 
     async def _run(self, request: wire.SignedRequest, sink: Sink | None) -> _Ran:
         loop = asyncio.get_running_loop()
@@ -156,26 +164,25 @@ class Service:
         result: wire.WorkResult,
         *,
         execution_ms: float,
-        queue_ms: float = 0,
-        tokens: int = 0,
+        ran: _Ran | None = None,
     ) -> wire.WorkResult:
         """Return the result with its usage. The start is told with the first job that ran, and never again.
 
         A job that was computed counts its share of the batches it was in; one that failed, all of its time.
         """
         usage = wire.WorkUsage(
-            execution_ms=max(1, round(execution_ms)), start_ms=self._start_ms_untold, tokens=tokens
+            execution_ms=max(1, round(execution_ms)),
+            start_ms=self._start_untold.ms,
+            phases_ms=self._start_untold.phases_ms,
+            tokens=ran.work.tokens + ran.computed.tokens_written if ran else 0,
+            queue_ms=round(ran.computed.queue_ms) if ran else 0,
+            batch_items=ran.computed.batch_items if ran else 0,
+            memory_peak_mib=peak_mib(),
         )
-        self._start_ms_untold = 0
-        self._log.info(
-            "job.done",
-            job_id=request.job_id,
-            code=result.failure.code if result.failure else "ok",
-            queue_ms=round(queue_ms),
-            execution_ms=usage.execution_ms,
-            start_ms=usage.start_ms,
-            tokens=tokens,
-        )
+        self._start_untold = _NO_START
+        code = result.failure.code if result.failure else "ok"
+        self._log.info("job.done", job_id=request.job_id, code=code, **asdict(usage))
+        self.measured.ran(code, queue_ms=usage.queue_ms, compute_ms=execution_ms, tokens=usage.tokens)
         return wire.WorkResult(outputs=result.outputs, failure=result.failure, usage=usage)
 
 

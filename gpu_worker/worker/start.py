@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gate import wire
@@ -13,7 +14,17 @@ from worker.log import EventLog
 _T = TypeVar("_T")
 
 
-def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, began_ms: float) -> tuple[Engine, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a start took."""
+
+    ms: int
+    """Since the process began."""
+    phases_ms: Mapping[str, int]
+    """By phase, in their order: boot, find, import, load, warm-up."""
+
+
+def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, began_ms: float) -> tuple[Engine, Start]:
     """Make an engine ready for its first job.
 
     Args:
@@ -23,16 +34,25 @@ def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, beg
         began_ms: when this process began, on the clock's monotonic time.
 
     Returns:
-        The engine, and the milliseconds since the process began.
+        The engine, and what it took.
     """
-    log.info("worker.phase", phase="boot", ms=round(clock.monotonic_ms() - began_ms))
-    engine = _timed("find", open_engine, log, clock)
-    _timed("import", engine.import_libraries, log, clock)
-    _timed("load", engine.load, log, clock)
-    _timed("warm-up", lambda: warm_up(engine), log, clock)
-    start_ms = max(1, round(clock.monotonic_ms() - began_ms))
-    log.info("worker.ready", start_ms=start_ms)
-    return engine, start_ms
+    phases_ms: dict[str, int] = {}
+
+    def timed(phase: str, step: Callable[[], _T], began_ms: float | None = None) -> _T:
+        since_ms = clock.monotonic_ms() if began_ms is None else began_ms
+        result = step()
+        phases_ms[phase] = round(clock.monotonic_ms() - since_ms)
+        log.info("worker.phase", phase=phase, ms=phases_ms[phase])
+        return result
+
+    timed("boot", lambda: None, began_ms)
+    engine = timed("find", open_engine)
+    timed("import", engine.import_libraries)
+    timed("load", engine.load)
+    timed("warm-up", lambda: warm_up(engine))
+    ms = max(1, round(clock.monotonic_ms() - began_ms))
+    log.info("worker.ready", start_ms=ms)
+    return engine, Start(ms=ms, phases_ms=phases_ms)
 
 
 def warm_up(engine: Engine) -> None:
@@ -42,10 +62,3 @@ def warm_up(engine: Engine) -> None:
     else:
         texts = ["warm up", "a second text, so that padding is tried too"]
         engine.compute(engine.prepare(wire.WorkBody(model="", inputs=texts, parameters={})).items)
-
-
-def _timed(phase: str, step: Callable[[], _T], log: EventLog, clock: Clock) -> _T:
-    began_ms = clock.monotonic_ms()
-    result = step()
-    log.info("worker.phase", phase=phase, ms=round(clock.monotonic_ms() - began_ms))
-    return result

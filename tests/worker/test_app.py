@@ -47,7 +47,15 @@ async def test_200_is_outputs_and_usage() -> None:
     assert response.status_code == 200
     assert response.json() == {
         "outputs": ["a", "b"],
-        "usage": {"execution_ms": 1, "start_ms": 1_234, "tokens": 7},
+        "usage": {
+            "execution_ms": 1,
+            "start_ms": 1_234,
+            "tokens": 7,
+            "queue_ms": 0,
+            "batch_items": 1,
+            "memory_peak_mib": response.json()["usage"]["memory_peak_mib"],
+            "phases_ms": {"boot": 1_234, "find": 0, "import": 0, "load": 0, "warm-up": 0},
+        },
     }
 
 

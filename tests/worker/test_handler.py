@@ -166,7 +166,7 @@ def test_a_loop_of_another_name_is_refused() -> None:
 
 def test_it_imports_nothing_that_takes_long() -> None:
     """A start is billed; the model's libraries come when the model is loaded, RunPod's never."""
-    heavy = "{'torch', 'transformers', 'numpy', 'runpod', 'httpx', 'fastapi', 'pydantic', 'aiohttp', 'requests'}"
+    heavy = "{'torch', 'transformers', 'numpy', 'runpod', 'httpx', 'starlette', 'pydantic', 'aiohttp', 'requests'}"
     run = subprocess.run(
         [sys.executable, "-c", f"import handler, sys; print({heavy} & set(sys.modules))"],
         cwd=WORKER,

@@ -32,7 +32,7 @@ def test_a_worker_without_a_secret_does_not_start(entry: str) -> None:
     [
         pytest.param({"WORKER_SECRET": "short"}, "WORKER_SECRET", id="short secret"),
         pytest.param({"WORKER_SECRET_PREVIOUS": "short"}, "WORKER_SECRET_PREVIOUS", id="short previous secret"),
-        pytest.param({"TASK": "translation"}, "TASK", id="unknown task"),
+        pytest.param({"TASK": "painting"}, "TASK", id="unknown task"),
         pytest.param({"PORT": "http"}, "PORT", id="port"),
         pytest.param({"BODY_BYTES_MAX": "0"}, "BODY_BYTES_MAX", id="bytes"),
         pytest.param({"ITEMS_MAX": "²"}, "ITEMS_MAX", id="a digit that is no number"),
