@@ -19,9 +19,9 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # The gate's wire.py lies beside this folder, in the repository and in the image alike.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
@@ -31,29 +31,60 @@ from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnavailableError
 from worker.log import EventLog
+from worker.parts import Parts
 from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
 from worker.service import Service
 from worker.settings import Settings
+from worker.sink import Sink
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+StreamHandler = Callable[[dict[str, Any]], AsyncIterator[Any]]
 
 _SDK_ARGUMENTS = ("--rp_serve_api", "--test_input")
 _BROKEN_SECONDS = 2.0
 """How long the SDK has to send the last results once the device is broken; its own loop would go on for ever."""
 
 
+class Handler(Protocol):
+    """Answers a job. The SDK calls it without a sink."""
+
+    def __call__(self, job: dict[str, Any], sink: Sink | None = None) -> Awaitable[dict[str, Any]]:
+        """Return the job's output."""
+        ...
+
+
 def make_handler(service: Service) -> Handler:
     """Return what is called with each job. It never raises: RunPod's SDK would give the traceback away."""
 
-    async def handle(job: dict[str, Any]) -> dict[str, Any]:
+    async def handle(job: dict[str, Any], sink: Sink | None = None) -> dict[str, Any]:
         try:
             request = _read(job.get("input"))
             service.admit(request)
         except RefusedError as exc:
             return {"result": service.refuse(exc).to_json()}
-        return {"result": (await service.answer(request)).to_json()}
+        return {"result": (await service.answer(request, sink)).to_json()}
 
     return handle
+
+
+def make_stream_handler(service: Service) -> StreamHandler:
+    """Return what RunPod's SDK calls where the model writes. It yields texts, and at last the job's output."""
+    handle = make_handler(service)
+
+    async def stream(job: dict[str, Any]) -> AsyncIterator[Any]:
+        parts = Parts()
+        answering = asyncio.ensure_future(handle(job, parts))
+        try:
+            while not answering.done():
+                coming = asyncio.create_task(parts.came())
+                await asyncio.wait((answering, coming), return_when=asyncio.FIRST_COMPLETED)
+                coming.cancel()
+                if text := parts.take().text:
+                    yield text
+            yield answering.result()
+        finally:
+            answering.cancel()
+
+    return stream
 
 
 def _read(envelope: Any) -> wire.SignedRequest:
@@ -120,7 +151,11 @@ def _run_sdk(settings: Settings, began_ms: float) -> int:
     import runpod  # two seconds, and only once the model stands
 
     jobs_max = settings.limits.jobs_max
-    runpod.serverless.start({"handler": make_handler(service), "concurrency_modifier": lambda _: jobs_max})
+    # Its queue keeps what a generator yields for those who stream; for all others it has to be told to.
+    handler = make_stream_handler(service) if service.writes else make_handler(service)
+    runpod.serverless.start(
+        {"handler": handler, "concurrency_modifier": lambda _: jobs_max, "return_aggregate_stream": True}
+    )
     return 0
 
 

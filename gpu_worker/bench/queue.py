@@ -20,10 +20,9 @@ from typing import Any
 
 from bench.figures import quantile
 from worker.log import EventLog
-from worker.queue import QueueSettings, post_stream, run_queue
-from worker.queue.client import Client
+from worker.queue import QueueSettings, run_queue
 from worker.queue.fake import FakeQueue
-from worker.queue.poster import Poster
+from worker.sink import Sink
 
 _PLACE = Path(__file__).resolve().parents[1]
 _HANDLER_MS = 5
@@ -143,12 +142,16 @@ def _work(kind: str) -> int:
 
 
 async def _work_own(settings: QueueSettings, *, is_stream: bool) -> int:
-    poster = Poster(client=Client(settings.address.headers()), address=settings.address)
+    async def work(job: dict[str, Any], sink: Sink) -> Any:
+        if not is_stream:
+            return await _sleep(job)
+        tokens = []
+        async for token in _tokens(job):
+            sink.part(token)
+            tokens.append(token)
+        return tokens
 
-    async def stream(job: dict[str, Any]) -> Any:
-        return await post_stream(_tokens(job), poster=poster, job_id=job["id"])
-
-    return await run_queue(stream if is_stream else _sleep, settings, log=EventLog())
+    return await run_queue(work, settings, log=EventLog())
 
 
 async def compare(rounds: int) -> None:

@@ -12,51 +12,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from worker.clock import Clock
 from worker.cost import CostModel
-from worker.engine import Engine, Item, Work
+from worker.engine import Engine, Item, Work, Writes
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
 from worker.log import EventLog
 from worker.measured import Measured
+from worker.request import Computed, Request
 from worker.sink import Sink
+from worker.writing import Run, Writing
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Computed:
-    """A request's rows, and what they took."""
-
-    rows: Sequence[Any]
-    compute_ms: float
-    """Its share of the batches it was in, by tokens: shares add up to the time that the engine was busy."""
-    queue_ms: float
-    """From handing it over to its first batch."""
-    batch_items: int
-    """Of the largest batch that it was in, its own and others'."""
-    tokens_written: int = 0
-    """By a model that writes, beside those of its input."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Request:
-    work: Work
-    expires_ms: int
-    queued_ms: float
-    sink: Sink | None
-    future: Future[Computed] = field(default_factory=Future)
-    rows: dict[int, Any] = field(default_factory=dict)
-    taken: int = 0
-    """Items that are in a batch or were; the rest waits."""
-    compute_ms: float = 0
-    started_ms: float | None = None
-    batch_items: int = 0
-
-
-_Batch = list[tuple[_Request, int]]
+_Batch = list[tuple[Request, int]]
 """Items by their request and their place in it."""
 
 
@@ -68,6 +39,7 @@ class Batcher:
         log: gets what went wrong with a batch.
         tokens_max: of one batch, without padding; halved for good when memory runs out.
         batch_ms_max: how long a batch may be predicted to take.
+        room_max: of what is written at once, in tokens of prompts and answers.
         measured: counts the batches.
         on_broken: called once, from the thread, when the device answers no more.
     """
@@ -79,6 +51,7 @@ class Batcher:
         log: EventLog,
         tokens_max: int,
         batch_ms_max: float,
+        room_max: int = 16_384,
         measured: Measured | None = None,
         on_broken: Callable[[], None] = lambda: None,
     ) -> None:
@@ -86,13 +59,15 @@ class Batcher:
         self._log = log
         self._tokens_max = tokens_max
         self._batch_ms_max = batch_ms_max
+        self._room_max = room_max
         self._measured = measured or Measured()
         self._on_broken = on_broken
         self._costs = CostModel()
         self._changed = threading.Condition()
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[Request] = deque()
         self._engine: Engine | None = None
+        self._writing: Writing | None = None
         threading.Thread(target=self._serve, name="compute", daemon=True).start()
 
     def call(self, work: Callable[[], _T]) -> Future[_T]:
@@ -106,6 +81,15 @@ class Batcher:
     def use(self, engine: Engine) -> None:
         """Compute with this engine from now on."""
         self._engine = engine
+        if isinstance(engine, Writes):
+            self._writing = Writing(
+                engine,
+                clock=self._clock,
+                log=self._log,
+                measured=self._measured,
+                tokens_max=self._tokens_max,
+                room_max=self._room_max,
+            )
 
     def submit(self, work: Work, *, expires_ms: int, sink: Sink | None = None) -> Future[Computed]:
         """Have a request computed. Cancelling the future drops what has not begun.
@@ -117,7 +101,7 @@ class Batcher:
             InputError: an item is at fault.
             Exception: what the engine raised for its items alone.
         """
-        request = _Request(work=work, expires_ms=expires_ms, queued_ms=self._clock.monotonic_ms(), sink=sink)
+        request = Request(work=work, expires_ms=expires_ms, queued_ms=self._clock.monotonic_ms(), sink=sink)
         with self._changed:
             self._waiting.append(request)
             self._changed.notify()
@@ -126,15 +110,27 @@ class Batcher:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._waiting)
+                self._changed.wait_for(lambda: self._calls or self._waiting or self._is_writing())
                 call = self._calls.popleft() if self._calls else None
-                batch = [] if call else list(self._next_batch())
+                runs = self._writing.admit(self._waiting) if self._writing and not call else []
+                batch = [] if call or self._writing else list(self._next_batch())
             if call:
                 _run_call(*call)
+            elif self._writing:
+                self._write(self._writing, runs)
             elif batch:
                 self._run(batch)
 
-    def _next_batch(self) -> Iterator[tuple[_Request, int]]:
+    def _is_writing(self) -> bool:
+        return self._writing is not None and self._writing.is_busy
+
+    def _write(self, writing: Writing, runs: Sequence[Run]) -> None:
+        try:
+            writing.turn(runs)
+        except BrokenDeviceError as exc:
+            self._give_up(writing.requests, exc)
+
+    def _next_batch(self) -> Iterator[tuple[Request, int]]:
         """Take one item of each request in turn until the batch is full or nobody has any more."""
         tokens = squares = 0
         while self._waiting:
@@ -152,7 +148,7 @@ class Batcher:
             if request.taken < len(request.work.items):
                 self._waiting.append(request)
 
-    def _is_dropped(self, request: _Request) -> bool:
+    def _is_dropped(self, request: Request) -> bool:
         """Leave out a request that nobody waits for any more. One that has begun is finished."""
         if request.started_ms is not None:
             return request.future.done()
@@ -160,7 +156,7 @@ class Batcher:
             return True
         if self._clock.now_ms() < request.expires_ms:
             return False
-        _fail(request, UnavailableError("the job's time passed before its turn came; it was not run"))
+        request.fail_expired()
         return True
 
     def _fits(self, tokens: int, squares: int) -> bool:
@@ -172,21 +168,21 @@ class Batcher:
         """Compute a batch; divide it when it does not fit, or to find the item that is at fault."""
         began_ms = self._clock.monotonic_ms()
         for request, _ in batch:
-            request.started_ms = began_ms if request.started_ms is None else request.started_ms
+            request.count(began_ms=began_ms, share_ms=0, batch_items=0)
         try:
             rows = self._compute([request.work.items[place] for request, place in batch])
         except OutOfMemoryError:
             self._run_in_halves(batch)
         except BrokenDeviceError as exc:
-            self._give_up(batch, exc)
+            self._give_up([request for request, _ in batch], exc)
         except Exception as exc:
             # Whatever it is: a batch that only logged it would leave its requests waiting for ever.
             if len({request for request, _ in batch}) == 1:
-                _fail(batch[0][0], exc)
+                batch[0][0].fail(exc)
             else:
                 self._run_apart(batch)
         else:
-            self._keep(batch, rows, self._clock.monotonic_ms() - began_ms)
+            self._keep(batch, rows, began_ms)
 
     def _compute(self, items: Sequence[Item]) -> Sequence[Any]:
         assert self._engine is not None  # nothing is submitted before `use`
@@ -198,7 +194,7 @@ class Batcher:
         self._log.warning("batch.out_of_memory", items=len(batch), tokens=tokens)
         self._measured.split()
         if len(batch) == 1:
-            _fail(batch[0][0], InputError(f"one input of {tokens} tokens is more than this worker has memory for"))
+            batch[0][0].fail(InputError(f"one input of {tokens} tokens is more than this worker has memory for"))
             return
         self._tokens_max = max(1, min(self._tokens_max, tokens) // 2)
         middle = len(batch) // 2
@@ -212,25 +208,25 @@ class Batcher:
         self._run([(request, place) for request, place in batch if request in first])
         self._run([(request, place) for request, place in batch if request not in first])
 
-    def _keep(self, batch: _Batch, rows: Sequence[Any], ms: float) -> None:
+    def _keep(self, batch: _Batch, rows: Sequence[Any], began_ms: float) -> None:
+        ms = self._clock.monotonic_ms() - began_ms
         lengths = [request.work.items[place].length for request, place in batch]
         tokens = sum(lengths)
         self._measured.batch(items=len(batch), tokens=tokens)
         self._costs.observe(tokens=tokens, squares=sum(length**2 for length in lengths), ms=ms)
         for (request, place), row, length in zip(batch, rows, lengths, strict=True):
             request.rows[place] = row
-            request.compute_ms += ms * length / max(tokens, 1)
-            request.batch_items = max(request.batch_items, len(batch))
+            request.count(began_ms=began_ms, share_ms=ms * length / max(tokens, 1), batch_items=len(batch))
         for request in dict.fromkeys(request for request, _ in batch):
             _tell(request)
 
-    def _give_up(self, batch: _Batch, exc: BrokenDeviceError) -> None:
+    def _give_up(self, requests: Sequence[Request], exc: BrokenDeviceError) -> None:
         """Tell everybody who waits: another worker may take their job, and this one is about to end."""
         self._log.error("device.broken", exc)
         with self._changed:
             waiting, self._waiting = list(self._waiting), deque()
-        for request in dict.fromkeys([*(request for request, _ in batch), *waiting]):
-            _fail(request, UnavailableError("the worker's device failed; another worker takes the job"))
+        for request in dict.fromkeys([*requests, *waiting]):
+            request.fail(UnavailableError("the worker's device failed; another worker takes the job"))
         self._on_broken()
 
 
@@ -241,27 +237,10 @@ def _run_call(work: Callable[[], Any], future: Future[Any]) -> None:
         future.set_exception(exc)
 
 
-def _tell(request: _Request) -> None:
+def _tell(request: Request) -> None:
     """Finish a request all of whose rows are there; of any other, say how far it is."""
     done, total = len(request.rows), len(request.work.items)
     if request.sink is not None and done < total:
         request.sink.progress(done, total)
-    if done == total and not request.future.done():
-        _finish(request)
-
-
-def _finish(request: _Request) -> None:
-    assert request.started_ms is not None
-    request.future.set_result(
-        Computed(
-            rows=[request.rows[place] for place in range(len(request.work.items))],
-            compute_ms=request.compute_ms,
-            queue_ms=request.started_ms - request.queued_ms,
-            batch_items=request.batch_items,
-        )
-    )
-
-
-def _fail(request: _Request, exc: Exception) -> None:
-    if not request.future.done():
-        request.future.set_exception(exc)
+    if done == total:
+        request.finish()

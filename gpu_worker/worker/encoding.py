@@ -19,11 +19,16 @@ def encode(fields: Any) -> bytes:
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
     except orjson.JSONEncodeError:
         # Integers beyond 64 bits, keys that are numbers, lone surrogates: what the owner's own code may answer.
-        text = json.dumps(fields, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_plain)
+        text = json.dumps(fields, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=plain)
         return text.encode()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return an array of numpy's as lists.
+
+    Raises:
+        TypeError: it is something else.
+    """
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is no JSON")

@@ -72,6 +72,43 @@ class Engine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What one step added to one item."""
+
+    item: Item
+    text: str
+    """The new piece; often empty, for a character may take several tokens."""
+    row: Any = None
+    """The item's row, once it has come to its end. It has left the engine then."""
+    tokens: int = 0
+    """All that were written, once it has come to its end."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """An engine whose items are written token by token: new ones join while others are under way.
+
+    All is called from the compute thread, and raises as `Engine.compute` does.
+    """
+
+    def room(self, item: Item) -> int:
+        """Return how many tokens' keys and values an item may come to need."""
+        ...
+
+    def begin(self, items: Sequence[Item]) -> Sequence[Written]:
+        """Read prompts and write the first token to each. An error leaves those under way as they were."""
+        ...
+
+    def step(self) -> Sequence[Written]:
+        """Write one token to each item under way. After an error all of them are to be dropped."""
+        ...
+
+    def drop(self, items: Sequence[Item]) -> None:
+        """Forget items that are under way."""
+        ...
+
+
 @runtime_checkable
 class WarmsUp(Protocol):
     """An engine that knows what to try itself with. Any other is given two texts."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gate import wire
-from worker.engine import Engine, Work
+from worker.engine import Engine, Work, Writes
 from worker.log import EventLog
 from worker.own_code import OwnCode, read_code
 from worker.own_engine import OwnEngine
@@ -46,6 +46,8 @@ class HookedEngine:
         self.import_libraries = engine.import_libraries
         self.load = engine.load
         self.compute = engine.compute
+        if isinstance(engine, Writes):
+            self.room, self.begin, self.step, self.drop = engine.room, engine.begin, engine.step, engine.drop
 
     def warm_up(self) -> None:
         """Try the engine alone: only the owner knows what the owner's code takes."""

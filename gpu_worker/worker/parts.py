@@ -29,6 +29,8 @@ class Parts:
         self._texts: list[str] = []
         self._progress: tuple[int, int] | None = None
         self._came = asyncio.Event()
+        self.is_used = False
+        """Whether anything ever came."""
 
     def part(self, text: str) -> None:
         """See `Sink.part`."""
@@ -46,6 +48,10 @@ class Parts:
         """Wait until there is something to take."""
         await self._came.wait()
 
+    def wake(self) -> None:
+        """Let the reader look, though nothing came. To be called in its loop."""
+        self._came.set()
+
     def take(self) -> Made:
         """Return what came, and forget it."""
         made = Made(text="".join(self._texts), progress=self._progress)
@@ -58,6 +64,7 @@ class Parts:
             keep()
             self._came.set()
 
+        self.is_used = True
         # A loop that is closed reads nothing any more.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call)

@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gate import wire
-from worker.batcher import Batcher, Computed
+from worker.batcher import Batcher
 from worker.clock import Clock
-from worker.engine import Engine, Work
+from worker.engine import Engine, Work, Writes
 from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
 from worker.keys import KeyCheck, ReplayMemory
 from worker.log import EventLog
 from worker.measured import Measured
 from worker.memory import peak_mib
+from worker.request import Computed
 from worker.settings import Settings
 from worker.sink import Sink
 from worker.start import Start, start
@@ -71,6 +72,7 @@ class Service:
             log=log,
             tokens_max=settings.limits.batch_tokens_max,
             batch_ms_max=settings.limits.batch_ms_max,
+            room_max=settings.limits.cache_tokens_max,
             measured=self.measured,
             on_broken=on_broken,
         )
@@ -93,6 +95,11 @@ class Service:
         self._batcher.use(engine)
         self.measured.started(began.phases_ms)
         self._engine, self._start_untold = engine, began
+
+    @property
+    def writes(self) -> bool:
+        """Whether the model writes token by token, so that there is something to stream."""
+        return isinstance(self._engine, Writes)
 
     def admit(self, request: wire.SignedRequest) -> None:
         """Let a request in if hop 1 signed it, if it is fresh, and if it has not come before.

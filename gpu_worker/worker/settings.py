@@ -54,6 +54,8 @@ class Limits:
     """A text is cut to the model's tokens, but all of it is read first."""
     batch_tokens_max: int = 8_192
     """Tokens of one batch."""
+    cache_tokens_max: int = 16_384
+    """Tokens of all that is written at once: prompts, and the most that may be written to each."""
     batch_ms_max: int = 200
     """How long a batch may take, as far as that can be told: whoever comes next waits for it."""
 
@@ -164,6 +166,7 @@ def _limits(env: Mapping[str, str]) -> Limits:
         items_max=_number(env, "ITEMS_MAX", Limits().items_max, least=1),
         item_chars_max=_number(env, "ITEM_CHARS_MAX", Limits().item_chars_max, least=1),
         batch_tokens_max=_number(env, "BATCH_TOKENS_MAX", Limits().batch_tokens_max, least=1),
+        cache_tokens_max=_number(env, "CACHE_TOKENS_MAX", Limits().cache_tokens_max, least=1),
         batch_ms_max=_number(env, "BATCH_MS_MAX", Limits().batch_ms_max, least=1),
     )
 

@@ -49,6 +49,8 @@ def _final_job(job_id: str, state: ProviderState, fields: dict[str, Any]) -> Pro
 
 def _completed_job(job_id: str, output: Any, usage: ProviderUsage | None) -> ProviderJob:
     """Read the output: Twohop's worker wraps its result, another's handler may answer anything."""
+    if isinstance(output, list) and output and isinstance(output[-1], dict) and set(output[-1]) == {"result"}:
+        output = output[-1]  # A stream's parts come first; the result has all of them.
     twohop = isinstance(output, dict) and set(output) == {"result"}
     result = read_result(output["result"] if twohop else {"outputs": output})
     if usage and result.usage:

@@ -10,9 +10,8 @@ from worker.engine import Engine
 from worker.engines.folder import find_folder, read_layout, read_task
 from worker.engines.packed import supports
 from worker.engines.preferred import PreferredEngine
-from worker.errors import ModelError
 from worker.log import EventLog
-from worker.settings import Limits, Settings, Task
+from worker.settings import Attention, Hardware, Limits, Quantization, Settings, Task
 
 __all__ = ["open_engine"]
 
@@ -33,55 +32,70 @@ def open_engine(settings: Settings) -> Engine:
 
 def _built_in(settings: Settings, folder: Path) -> Engine:
     task = read_task(folder) if settings.task is Task.AUTO else settings.task
-    return _engine(task, folder, settings.limits)
+    return _engine(task, folder, settings.limits, settings.hardware)
 
 
-def _engine(task: Task, folder: Path, limits: Limits) -> Engine:  # noqa: PLR0911  # a table, with a type checker's eye
+def _engine(  # noqa: PLR0911  # a table, with a type checker's eye
+    task: Task, folder: Path, limits: Limits, hardware: Hardware
+) -> Engine:
     """Return a task's engine. Each is imported where it is chosen: one worker has one task."""
     match task:
         case Task.EMBEDDINGS:
             from worker.engines.embeddings import EmbeddingsEngine, PackedEmbeddingsEngine
 
             return _preferred(
-                read_layout(folder).transformer, PackedEmbeddingsEngine, EmbeddingsEngine, folder, limits
+                read_layout(folder).transformer, PackedEmbeddingsEngine, EmbeddingsEngine, folder, limits, hardware
             )
         case Task.TEXT_CLASSIFICATION:
             from worker.engines.classification import PackedTextClassificationEngine, TextClassificationEngine
 
-            return _preferred(folder, PackedTextClassificationEngine, TextClassificationEngine, folder, limits)
+            return _preferred(
+                folder, PackedTextClassificationEngine, TextClassificationEngine, folder, limits, hardware
+            )
         case Task.RERANKING:
             from worker.engines.reranking import RerankingEngine
 
-            return RerankingEngine(folder, limits)
+            return RerankingEngine(folder, limits, hardware)
         case Task.TOKEN_CLASSIFICATION:
             from worker.engines.tokens import TokenClassificationEngine
 
-            return TokenClassificationEngine(folder, limits)
+            return TokenClassificationEngine(folder, limits, hardware)
         case Task.ZERO_SHOT_CLASSIFICATION:
             from worker.engines.zero_shot import ZeroShotEngine
 
-            return ZeroShotEngine(folder, limits)
+            return ZeroShotEngine(folder, limits, hardware)
         case Task.QUESTION_ANSWERING:
             from worker.engines.answering import QuestionAnsweringEngine
 
-            return QuestionAnsweringEngine(folder, limits)
+            return QuestionAnsweringEngine(folder, limits, hardware)
         case Task.FILL_MASK:
             from worker.engines.filling import FillMaskEngine
 
-            return FillMaskEngine(folder, limits)
-        case Task.TRANSLATION | Task.SUMMARIZATION | Task.TEXT2TEXT_GENERATION | Task.TEXT_GENERATION:
-            raise ModelError(f"TASK={task} is not served yet")
+            return FillMaskEngine(folder, limits, hardware)
+        case Task.TEXT_GENERATION:
+            from worker.engines.generation.engine import TextGenerationEngine
+
+            return TextGenerationEngine(folder, limits, hardware)
+        case Task.TRANSLATION | Task.SUMMARIZATION | Task.TEXT2TEXT_GENERATION:
+            from worker.engines.generation.seq2seq import Seq2SeqEngine
+
+            return Seq2SeqEngine(task, folder, limits, hardware)
         case Task.AUTO:
             raise AssertionError(task)
         case _:
             assert_never(task)
 
 
-_Make = Callable[[Path, Limits], Engine]
+_Make = Callable[[Path, Limits, Hardware], Engine]
 
 
-def _preferred(encoder: Path, packed: _Make, general: _Make, folder: Path, limits: Limits) -> Engine:
+def _preferred(  # noqa: PLR0917  # a folder, and what every engine is made of
+    encoder: Path, packed: _Make, general: _Make, folder: Path, limits: Limits, hardware: Hardware
+) -> Engine:
     """Return the packed engine for the models that it may serve, with the general one behind it."""
-    if not supports(encoder):
-        return general(folder, limits)
-    return PreferredEngine(packed(folder, limits), lambda: general(folder, limits), log=EventLog())
+    plain = hardware.quantization is Quantization.NONE and hardware.attention is Attention.AUTO
+    if not (plain and supports(encoder)):
+        return general(folder, limits, hardware)
+    return PreferredEngine(
+        packed(folder, limits, hardware), lambda: general(folder, limits, hardware), log=EventLog()
+    )

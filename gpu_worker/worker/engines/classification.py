@@ -12,7 +12,7 @@ from worker.engines.inputs import Parameters
 from worker.engines.packed import read_shape
 from worker.engines.packed_text import PackedTextEngine
 from worker.engines.text import TextEngine, finite
-from worker.settings import Limits
+from worker.settings import Hardware, Limits
 
 _FUNCTIONS = ("softmax", "sigmoid", "none")
 
@@ -28,8 +28,8 @@ class Options:
 class PackedTextClassificationEngine(PackedTextEngine[Options]):
     """As `TextClassificationEngine`, for the models that the packed encoder serves."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        super().__init__(folder, limits)
+    def __init__(self, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
+        super().__init__(folder, limits, hardware)
         self._problem_type = read_json(folder / "config.json", {}).get("problem_type")
         self._labels = dict(enumerate(read_shape(folder).labels))
         self._head: Any = None
@@ -62,8 +62,8 @@ class TextClassificationEngine(TextEngine[Options]):
 
     auto_class = "AutoModelForSequenceClassification"
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        super().__init__(folder, limits)
+    def __init__(self, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
+        super().__init__(folder, limits, hardware)
         self._problem_type = read_json(folder / "config.json", {}).get("problem_type")
 
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[Options, bool]:

@@ -1,4 +1,4 @@
-"""The device: which it is, and its failures told apart: what a smaller batch may mend, and what nothing can."""
+"""The device's failures told apart: what a smaller batch may mend, and what nothing can."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from worker.errors import BrokenDeviceError, OutOfMemoryError
+
+_NO_MEMORY = (
+    "can't allocate memory",  # the CPU's allocator
+    "not enough memory",  # the same on Windows
+    "MPS backend out of memory",
+    "Invalid buffer size",  # MPS, of more bytes than one of its buffers may have
+    "CUDA error: out of memory",  # allocated beside torch's own allocator
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What is said by those that have no exception of their own for it."""
 
 
 @contextmanager
@@ -20,20 +31,22 @@ def device_errors() -> Iterator[None]:
 
     try:
         yield
-    except torch.OutOfMemoryError as exc:
-        torch.cuda.empty_cache()
-        raise OutOfMemoryError(str(exc)) from exc
-    except torch.AcceleratorError as exc:
-        raise BrokenDeviceError(str(exc)) from exc
+    except MemoryError as exc:
+        raise OutOfMemoryError(str(exc) or "the host's memory is exhausted") from exc
     except RuntimeError as exc:
-        # The CPU's allocator has no exception of its own.
-        if "can't allocate memory" in str(exc):
+        # Before the accelerator's other errors: to have been out of memory leaves its context whole.
+        if isinstance(exc, torch.OutOfMemoryError) or any(said in str(exc) for said in _NO_MEMORY):
+            empty_cache()
             raise OutOfMemoryError(str(exc)) from exc
+        if isinstance(exc, torch.AcceleratorError):
+            raise BrokenDeviceError(str(exc)) from exc
         raise
 
 
-def best_device() -> str:
-    """Return the device to compute on: a GPU where there is one."""
+def empty_cache() -> None:
+    """Give back what torch keeps of the device's memory for later; on a machine without one it does nothing."""
     import torch  # seconds
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

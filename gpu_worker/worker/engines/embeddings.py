@@ -10,7 +10,7 @@ from worker.engines.folder import read_layout
 from worker.engines.inputs import Parameters
 from worker.engines.packed_text import PackedTextEngine
 from worker.engines.text import TextEngine, finite
-from worker.settings import Limits
+from worker.settings import Hardware, Limits
 
 
 def _read_options(parameters: Mapping[str, Any], *, normalize: bool) -> tuple[bool, bool]:
@@ -22,9 +22,9 @@ def _read_options(parameters: Mapping[str, Any], *, normalize: bool) -> tuple[bo
 class PackedEmbeddingsEngine(PackedTextEngine[bool]):
     """As `EmbeddingsEngine`, for the models that the packed encoder serves."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
         self._layout = read_layout(folder)
-        super().__init__(self._layout.transformer, limits, tokens_max=self._layout.tokens_max)
+        super().__init__(self._layout.transformer, limits, hardware, tokens_max=self._layout.tokens_max)
 
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[bool, bool]:
         """Return whether to normalize, and whether to truncate."""
@@ -56,9 +56,9 @@ class EmbeddingsEngine(TextEngine[bool]):
     auto_class = "AutoModel"
     unused_weights = ("pooler.",)
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
         layout = read_layout(folder)
-        super().__init__(layout.transformer, limits, tokens_max=layout.tokens_max)
+        super().__init__(layout.transformer, limits, hardware, tokens_max=layout.tokens_max)
         self._pooling = layout.pooling
         self._normalize = layout.normalize
 

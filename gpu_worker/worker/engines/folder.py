@@ -53,6 +53,15 @@ def _download(hub_id: str) -> Path:
         raise ModelError(f"MODEL={hub_id}: it is no folder here, and the hub does not give it: {exc}") from exc
 
 
+_SEQ2SEQ_TASKS = {
+    "marian": Task.TRANSLATION,
+    "m2m_100": Task.TRANSLATION,
+    "mbart": Task.TRANSLATION,
+    "pegasus": Task.SUMMARIZATION,
+}
+"""By the model's type; what the rest is for, only its owner knows."""
+
+
 def read_task(folder: Path) -> Task:
     """Return what a model is for, by the name of its architecture."""
     config = read_json(folder / "config.json", {})
@@ -67,6 +76,10 @@ def read_task(folder: Path) -> Task:
             # Models that were trained on for embeddings often keep this name; modules.json tells them apart.
             case "MaskedLM" if not (folder / "modules.json").exists():
                 return Task.FILL_MASK
+            case "ConditionalGeneration" | "MarianMTModel":
+                return _SEQ2SEQ_TASKS.get(config.get("model_type"), Task.TEXT2TEXT_GENERATION)
+            case "CausalLM" | "GPT2LMHeadModel" if not (folder / "modules.json").exists():
+                return Task.TEXT_GENERATION
     return Task.EMBEDDINGS
 
 

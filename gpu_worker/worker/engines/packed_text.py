@@ -9,12 +9,13 @@ from typing import Any, Generic, TypeVar
 
 from gate import wire
 from worker.engine import Item, Work
-from worker.engines.devices import best_device, device_errors
+from worker.engines.devices import device_errors
 from worker.engines.inputs import read_texts
+from worker.engines.loading import make_plan, tell_chosen
 from worker.engines.packed import read_shape
-from worker.errors import InputError
+from worker.errors import InputError, ModelError
 from worker.log import EventLog
-from worker.settings import Limits
+from worker.settings import Hardware, Limits
 
 _Options = TypeVar("_Options")
 
@@ -25,9 +26,12 @@ class PackedTextEngine(ABC, Generic[_Options]):
     Items with different options go through the model together: options concern only what is made of its states.
     """
 
-    def __init__(self, folder: Path, limits: Limits, *, tokens_max: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits, hardware: Hardware | None = None, *, tokens_max: int | None = None
+    ) -> None:
         self._folder = folder
         self._limits = limits
+        self._hardware = hardware or Hardware()
         self._tokens_max = tokens_max
         self._tokenizer: Any = None
         self._encoder: Any = None
@@ -51,13 +55,25 @@ class PackedTextEngine(ABC, Generic[_Options]):
 
     def load(self) -> None:
         """Map the weights, choose the dtype that is fastest here, and hold it to float32's answers."""
+        import torch  # seconds
+
         from worker.engines.packed.opening import open_encoder  # brings torch
+        from worker.engines.packed.probe import choose_dtype  # brings torch
         from worker.engines.packed.tokenizer import PackedTokenizer  # brings tokenizers
 
-        device = best_device()
         shape = read_shape(self._folder)
+        plan = make_plan(
+            self._folder,
+            self._hardware,
+            batch_tokens=self._limits.batch_tokens_max,
+            faster_in_bfloat16=lambda: choose_dtype(shape, "cpu") is torch.bfloat16,
+        )
+        if plan.device.kind == "mps" or plan.place.device_map:
+            raise ModelError("the packed encoder runs on one CUDA card or on the CPU")
+        device = plan.device.name
         self._tokenizer = PackedTokenizer.load(self._folder, shape, tokens_max=self._tokens_max)
-        self._encoder = open_encoder(self._folder, device=device, log=EventLog())
+        self._encoder = open_encoder(self._folder, device=device, log=EventLog(), dtype=getattr(torch, plan.dtype))
+        tell_chosen(plan, self._encoder.dtype, "packed", log=EventLog())
         self.load_head(device)
 
     def prepare(self, body: wire.WorkBody) -> Work:

@@ -46,6 +46,7 @@ class TextEngine(ABC, Generic[_Options]):
         self._tokenizer: Any = None
         self._tokenizing = threading.Lock()
         self._model: Any = None
+        self._device = ""
 
     @abstractmethod
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[_Options, bool]:
@@ -72,10 +73,16 @@ class TextEngine(ABC, Generic[_Options]):
         _ = (transformers.AutoTokenizer, getattr(transformers, self.auto_class))
 
     def load(self) -> None:
-        """Read tokenizer and weights onto the GPU, or the CPU where there is none. Asks the network for nothing."""
+        """Read tokenizer and weights onto the device that is chosen for them. Asks the network for nothing."""
         self._tokenizer = load_tokenizer(self._folder)
-        loaded = load_model(self.auto_class, self._folder, self._hardware, log=EventLog())
-        self._model = loaded.model
+        loaded = load_model(
+            self.auto_class,
+            self._folder,
+            self._hardware,
+            log=EventLog(),
+            batch_tokens=self._limits.batch_tokens_max,
+        )
+        self._model, self._device = loaded.model, loaded.device
         self._check(loaded.missing_weights)
         self._tokenizer.padding_side = "right"
         self._tokens_max = self._longest()
@@ -128,7 +135,7 @@ class TextEngine(ABC, Generic[_Options]):
         import torch  # seconds
 
         picked = {name: [item.payload[1][name] for item in items] for name in items[0].payload[1]}
-        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._model.device)
+        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._device)
         with device_errors(), torch.inference_mode():
             return self.rows(self._model(**inputs), inputs["attention_mask"], options)
 

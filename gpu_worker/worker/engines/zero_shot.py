@@ -13,7 +13,7 @@ from worker.engines.fields import read_list, read_text
 from worker.engines.inputs import Parameters, Texts, read_texts
 from worker.engines.text import TextEngine, finite, to_items
 from worker.errors import InputError, ModelError
-from worker.settings import Limits
+from worker.settings import Hardware, Limits
 
 _TEMPLATE = "This example is {}."
 
@@ -42,8 +42,8 @@ class ZeroShotEngine(TextEngine[Options]):
     auto_class = "AutoModelForSequenceClassification"
     sample_parameters = {"candidate_labels": ["a label", "a second label"]}  # noqa: RUF012  # never written
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        super().__init__(folder, limits)
+    def __init__(self, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
+        super().__init__(folder, limits, hardware)
         self._entailment = 0
         self._contradiction = 0
 

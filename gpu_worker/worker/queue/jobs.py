@@ -11,11 +11,14 @@ from worker.queue.reporter import Reporter
 from worker.queue.result import Result, encode, failure
 from worker.queue.room import Room, Stay
 from worker.queue.taker import Job
+from worker.queue.telling import Telling
+from worker.sink import Sink
 
 _CANCEL_SECONDS_MAX = 1.0
 """How long a handler may take to notice that it was cancelled."""
 
-Handle = Callable[[Job], Awaitable[Any]]
+Handle = Callable[[Job, Sink], Awaitable[Any]]
+Tell = Callable[[str], Telling]
 
 
 class Jobs:
@@ -25,16 +28,18 @@ class Jobs:
         handle: answers one job. To cancel it drops a job that has not begun.
         room: is told of each job that comes and goes.
         reporter: brings the results.
+        tell: makes what brings a job's parts, of its id.
         result_bytes_max: what a result may have.
         log: gets what goes wrong.
     """
 
     def __init__(
-        self, handle: Handle, *, room: Room, reporter: Reporter, result_bytes_max: int, log: EventLog
+        self, handle: Handle, *, room: Room, reporter: Reporter, tell: Tell, result_bytes_max: int, log: EventLog
     ) -> None:
         self._handle = handle
         self._room = room
         self._reporter = reporter
+        self._tell = tell
         self._bytes_max = result_bytes_max
         self._log = log
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -91,8 +96,11 @@ class Jobs:
         self._room.leave(stay, answered=False)
 
     async def _answer(self, job: Job) -> Result:
+        telling = self._tell(job["id"])
         try:
-            return encode(await self._handle(job), bytes_max=self._bytes_max)
+            output = await self._handle(job, telling.sink)
+            await telling.end()
+            return encode(output, bytes_max=self._bytes_max)
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -101,6 +109,8 @@ class Jobs:
             return self._crashed(job, exc)
         except Exception as exc:
             return self._crashed(job, exc)
+        finally:
+            telling.cancel()
 
     def _crashed(self, job: Job, exc: BaseException) -> Result:
         self._log.error("job.crashed", exc, job_id=job["id"])

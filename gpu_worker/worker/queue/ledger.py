@@ -39,6 +39,7 @@ class FakeJob:
     """Every result that was heard; more than one if an acknowledgement was lost."""
     done_at: float | None = None
     parts: list[Any] = field(default_factory=list)
+    progress: list[Any] = field(default_factory=list)
 
 
 class Ledger:
@@ -109,6 +110,10 @@ class Ledger:
         if job is None or not isinstance(result, dict):
             await self.record("unreadable", worker_id=worker_id, job_id=job_id, detail=body[:80].decode("latin-1"))
             return False
+        if result.get("status") == "IN_PROGRESS":
+            job.progress.append(result.get("output"))
+            await self.record("progress", worker_id=worker_id, job_id=job_id)
+            return True
         job.results.append(result)
         job.done_at = job.done_at or time.monotonic()
         await self.record("done", worker_id=worker_id, job_id=job_id)

@@ -26,6 +26,7 @@ from worker.queue.settings import QueueSettings
 from worker.queue.spool import Spool
 from worker.queue.stops import listen_for_stops
 from worker.queue.taker import Taker
+from worker.queue.telling import Telling
 
 _REPORT_SECONDS_MAX = 5.0
 """How long results are still brought once every job has ended; the rest goes to the spool."""
@@ -52,7 +53,7 @@ async def run_queue(
     the spool, when `ready` raised, or when the engine broke.
 
     Args:
-        handle: answers one job; what it returns is the job's output.
+        handle: answers one job; what it returns is the job's output, and its sink gets what comes before.
         settings: where the queue is, and how to speak to it.
         log: gets what the loop does.
         ready: awaited before the first job is taken.
@@ -74,8 +75,9 @@ class _QueueLoop:
     def __init__(self, handle: Handle, settings: QueueSettings, *, log: EventLog, clock: Clock) -> None:
         address, self._settings, self._log, self._clock = settings.address, settings, log, clock
         self._client = Client(address.headers())
+        poster = Poster(client=self._client, address=address)
         self._reporter = Reporter(
-            poster=Poster(client=self._client, address=address),
+            poster=poster,
             spool=Spool(settings.spool, queue=address.done_template),
             worker_id=address.worker_id,
             places=settings.jobs_max + _PLACES_MORE,
@@ -85,7 +87,14 @@ class _QueueLoop:
         )
         room = Room(jobs_max=settings.jobs_max, jobs_least=settings.jobs_least, soon_ms=settings.soon_ms, clock=clock)
         self._jobs = Jobs(
-            handle, room=room, reporter=self._reporter, result_bytes_max=settings.result_bytes_max, log=log
+            handle,
+            room=room,
+            reporter=self._reporter,
+            tell=lambda job_id: Telling(
+                poster=poster, job_id=job_id, worker_id=address.worker_id, streams=bool(address.stream_template)
+            ),
+            result_bytes_max=settings.result_bytes_max,
+            log=log,
         )
         self._heartbeat = Heartbeat(
             client=self._client,

@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from worker.encoding import plain
+
 _FAILED = "the worker failed on this job"
 
 
@@ -28,7 +30,7 @@ def encode(output: Any, *, bytes_max: int) -> Result:
     """
     fields = _fields(output)
     try:
-        body = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        body = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain).encode()
     except (TypeError, ValueError, RecursionError) as exc:
         return failure(f"the result cannot be sent as JSON: {_short(exc)}")
     if len(body) > bytes_max:

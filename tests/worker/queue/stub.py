@@ -46,7 +46,7 @@ def main() -> int:
 
     seconds_max = float(os.environ.get("STOP_SECONDS_MAX", "10"))
     settings = QueueSettings.from_env(os.environ, jobs_max=jobs_max, stop_seconds_max=seconds_max)
-    return asyncio.run(run_queue(handle, settings, log=EventLog()))
+    return asyncio.run(run_queue(lambda job, _: handle(job), settings, log=EventLog()))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from tests.worker.queue.workers import fake_queue
 from worker.log import EventLog
 from worker.queue import QueueSettings, run_queue
 from worker.queue.fake import FakeQueue
+from worker.sink import Sink
 
 
 class Running:
@@ -34,7 +35,7 @@ class Running:
         shared: dict[str, Any] = {"log": EventLog(self.stream), "clock": self.clock, "broken": self.broken}
         self.code = asyncio.create_task(run_queue(self.handle, settings, **shared, **options))
 
-    async def handle(self, job: dict[str, Any]) -> Any:
+    async def handle(self, job: dict[str, Any], sink: Sink) -> Any:
         if job["input"] == "hold":
             await self.hold.wait()
         return job["input"]

@@ -25,6 +25,7 @@ from worker.queue.reporter import Reporter
 from worker.queue.result import Result, encode, failure
 from worker.queue.room import Room
 from worker.queue.spool import Kept, Spool
+from worker.queue.telling import Telling
 
 
 @pytest.mark.parametrize("field", ["frozen_ms", "drift_ms"])
@@ -144,13 +145,18 @@ class Inside:
             resend_seconds=1,
             log=log,
         )
-        self.jobs = Jobs(handle, room=self.room, reporter=self.reporter, result_bytes_max=100, log=log)
+        self.jobs = Jobs(
+            handle, room=self.room, reporter=self.reporter, tell=self.tell, result_bytes_max=100, log=log
+        )
+
+    def tell(self, job_id: str) -> Telling:
+        return Telling(poster=self.poster, job_id=job_id, worker_id="w", streams=True)
 
 
 async def test_a_job_that_is_stopped_before_its_first_step_gives_its_place_back(tmp_path: Path) -> None:
     """Its task never ran, so nothing in it could."""
 
-    async def handle(job: Any) -> Any:
+    async def handle(job: Any, sink: Any) -> Any:
         pytest.fail("it was stopped")
 
     inside = Inside(handle, tmp_path)
@@ -165,7 +171,7 @@ async def test_a_job_that_is_stopped_before_its_first_step_gives_its_place_back(
 async def test_a_handler_that_cancels_itself_has_failed(tmp_path: Path) -> None:
     """As when its engine drops its work: nobody stopped the job, so somebody waits for an answer."""
 
-    async def handle(job: Any) -> Any:
+    async def handle(job: Any, sink: Any) -> Any:
         raise asyncio.CancelledError
 
     inside = Inside(handle, tmp_path)
@@ -179,7 +185,7 @@ async def test_a_job_whose_result_is_in_the_spool_is_not_run_again(tmp_path: Pat
     """Its second run would be refused as a replay, and that answer might win over the good one."""
     ran = []
 
-    async def handle(job: Any) -> Any:
+    async def handle(job: Any, sink: Any) -> Any:
         ran.append(job["id"])
         return "an answer"
 
@@ -198,7 +204,7 @@ async def test_a_job_whose_result_is_in_the_spool_is_not_run_again(tmp_path: Pat
 async def test_a_stop_that_comes_after_the_answer_loses_nothing(tmp_path: Path) -> None:
     """The answer waits for its place behind one that the queue does not take."""
 
-    async def handle(job: Any) -> Any:
+    async def handle(job: Any, sink: Any) -> Any:
         return job["id"]
 
     inside = Inside(handle, tmp_path, refusals=2)

@@ -1,0 +1,141 @@
+"""Sequence to sequence: translation, summarisation, and text to text, in batches of like options.
+
+The library's own `generate` writes, so that beams, forced tokens and everything else in the model's
+`generation_config` hold exactly.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gate import wire
+from worker.engine import Item, Work
+from worker.engines.devices import device_errors
+from worker.engines.inputs import Parameters, read_texts
+from worker.engines.text import TextEngine, to_items
+from worker.errors import InputError
+from worker.settings import Hardware, Limits, Task
+
+_BEAMS_MAX = 16
+_NEW_TOKENS_MAX = 4_096
+_ANSWERS = {
+    Task.TRANSLATION: "translation_text",
+    Task.SUMMARIZATION: "summary_text",
+    Task.TEXT2TEXT_GENERATION: "generated_text",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """What `generate` is told beside the model's own configuration; None is what that says."""
+
+    max_new_tokens: int | None
+    num_beams: int | None
+    do_sample: bool | None
+    forced_bos_token_id: int | None
+    """The language to write."""
+
+    def told(self) -> dict[str, Any]:
+        """Return the arguments of `generate`."""
+        names = ("max_new_tokens", "num_beams", "do_sample", "forced_bos_token_id")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class Seq2SeqEngine(TextEngine[_Options]):
+    """Takes a text or a list of texts, and returns `[{"translation_text": …}]` for each, or what the task calls it.
+
+    Parameters: `max_new_tokens`, `num_beams`, `do_sample` (defaults: the model's own), `truncate` (default true), and
+    `src_lang` and `tgt_lang` where the model's tokenizer knows languages.
+    """
+
+    auto_class = "AutoModelForSeq2SeqLM"
+    sample_parameters: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 2}
+
+    def __init__(self, task: Task, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
+        super().__init__(folder, limits, hardware)
+        self._task = task
+        self._prefix = ""
+        self._own_language: str | None = None
+        self._choosing_language = threading.Lock()
+
+    def load(self) -> None:
+        """Read tokenizer and weights onto the device."""
+        super().load()
+        self._own_language = getattr(self._tokenizer, "src_lang", None)
+        tasks = getattr(self._model.config, "task_specific_params", None) or {}
+        named = [name for name in tasks if name == self._task or name.startswith(f"{self._task}_")]
+        # A model of several tasks tells them apart by a prefix; of several translations, the sender has to.
+        self._prefix = tasks[named[0]].get("prefix") or "" if len(named) == 1 else ""
+
+    def read_options(self, parameters: Mapping[str, Any]) -> tuple[_Options, bool]:
+        """Return what `generate` is told, and whether to truncate."""
+        languages = ("src_lang", "tgt_lang") if self._knows_languages else ()
+        read = Parameters(parameters, known=("max_new_tokens", "num_beams", "do_sample", "truncate", *languages))
+        beams, new_tokens = read.count("num_beams"), read.count("max_new_tokens")
+        if beams is not None and beams > _BEAMS_MAX:
+            raise InputError(f"parameter num_beams may be up to {_BEAMS_MAX}")
+        if new_tokens is not None and new_tokens > _NEW_TOKENS_MAX:
+            raise InputError(f"parameter max_new_tokens may be up to {_NEW_TOKENS_MAX}")
+        self._language(parameters, "src_lang")
+        options = _Options(
+            max_new_tokens=new_tokens,
+            num_beams=beams,
+            do_sample=read.flag("do_sample", default=False) if "do_sample" in parameters else None,
+            forced_bos_token_id=self._language(parameters, "tgt_lang"),
+        )
+        return options, read.flag("truncate", default=True)
+
+    def prepare(self, body: wire.WorkBody) -> Work:
+        """Read a request's texts and turn them into tokens."""
+        options, truncate = self.read_options(body.parameters)
+        texts = read_texts(body.inputs, self._limits)
+        prefixed = replace(texts, texts=tuple(self._prefix + text for text in texts.texts))
+        encoded = self._encode_from(body.parameters.get("src_lang"), prefixed, truncate=truncate)
+        return Work(items=to_items(encoded, options), finish=texts.shape)
+
+    def rows(self, output: Any, mask: Any, options: _Options) -> list[Any]:  # noqa: ARG002  # as the base has it
+        """Return the text of each row of tokens."""
+        texts = self._tokenizer.batch_decode(output, skip_special_tokens=True)
+        return [[{_ANSWERS[self._task]: text}] for text in texts]
+
+    def _pass(self, items: Sequence[Item], options: _Options) -> list[Any]:
+        """Write the answers to items at once, which are padded to the longest of them."""
+        import torch  # seconds
+
+        names = ("input_ids", "attention_mask")
+        picked = {name: [item.payload[1][name] for item in items] for name in names}
+        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._model.device)
+        with device_errors(), torch.inference_mode():
+            return self.rows(self._model.generate(**inputs, **options.told()), None, options)
+
+    @property
+    def _knows_languages(self) -> bool:
+        return hasattr(self._tokenizer, "src_lang")
+
+    def _encode_from(self, source: str | None, texts: Any, *, truncate: bool) -> dict[str, Any]:
+        """Return the texts' tokens, in a language if one is given."""
+        if not self._knows_languages:
+            return self._encode(texts, truncate=truncate)
+        # The language is a state of the tokenizer's, so a job in another one must not come between.
+        with self._choosing_language:
+            self._tokenizer.src_lang = source or self._own_language
+            return self._encode(texts, truncate=truncate)
+
+    def _language(self, parameters: Mapping[str, Any], name: str) -> int | None:
+        """Return the token of a language.
+
+        Raises:
+            InputError: the model's tokenizer does not know it.
+        """
+        code = parameters.get(name)
+        if code is None:
+            return None
+        known = getattr(self._tokenizer, "lang_code_to_token", None) or {}
+        token = self._tokenizer.convert_tokens_to_ids(known.get(code, code)) if isinstance(code, str) else None
+        if token is None or token == self._tokenizer.unk_token_id:
+            raise InputError(f"parameter {name} is no language that this model knows")
+        return int(token)
