@@ -62,7 +62,7 @@ _SEQ2SEQ_TASKS = {
 """By the model's type; what the rest is for, only its owner knows."""
 
 
-def read_task(folder: Path) -> Task:
+def read_task(folder: Path) -> Task:  # noqa: PLR0911  # a table of names
     """Return what a model is for, by the name of its architecture."""
     config = read_json(folder / "config.json", {})
     for name in config.get("architectures") or []:

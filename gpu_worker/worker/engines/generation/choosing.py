@@ -14,7 +14,7 @@ from worker.engines.generation.options import Sampling
 class Chooser:
     """Chooses the tokens of one sequence. Its random numbers are its own."""
 
-    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+    def __init__(self, sampling: Sampling, device: str) -> None:
         from transformers.generation import logits_process  # it is imported by then
 
         self.sampling = sampling

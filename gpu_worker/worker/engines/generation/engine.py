@@ -48,8 +48,8 @@ class _Live:
 class TextGenerationEngine:
     """Takes a text, a list of texts, or a conversation (`[{"role": …, "content": …}]`), and continues each.
 
-    Returns for one of them `[{"generated_text": …, "details": {"finish_reason", "generated_tokens", "prompt_tokens"}}]`,
-    for a list of texts a list of that. `finish_reason` is `eos_token`, `stop_sequence` or `length`.
+    Returns for one of them `[{"generated_text": …, "details": {…}}]`, for a list of texts a list of that. The details
+    are `generated_tokens`, `prompt_tokens` and `finish_reason`: `eos_token`, `stop_sequence` or `length`.
 
     Parameters: `max_new_tokens` (default 256, or what the context leaves), `do_sample`, `temperature`, `top_k`,
     `top_p`, `repetition_penalty` (defaults: the model's own), `seed`, `stop` (a string or up to 8; not part of the
@@ -63,6 +63,7 @@ class TextGenerationEngine:
         self._tokenizing = threading.Lock()
         self._tokenizer: Any = None
         self._model: Any = None
+        self._device = ""
         self._ends: frozenset[int] = frozenset()
         self._context = _CONTEXT_UNKNOWN
         self._can_join = False
@@ -92,7 +93,7 @@ class TextGenerationEngine:
         if loaded.missing_weights:
             first, count = loaded.missing_weights[0], len(loaded.missing_weights)
             raise ModelError(f"the model's file lacks {count} weights of this task, {first} first")
-        self._model = loaded.model
+        self._model, self._device = loaded.model, loaded.device
         self._ends = _ends(self._model.generation_config, self._tokenizer)
         self._context = _context(self._model.config, self._tokenizer)
         self._can_join = self._try_joining()
@@ -137,7 +138,7 @@ class TextGenerationEngine:
         news = [self._new(item) for item in items]
         with device_errors(), torch.inference_mode():
             groups = [news] if self._can_join else [[live] for live in news]
-            batches = [Batch.read(self._model, [live.row for live in group]) for group in groups]
+            batches = [Batch.read(self._model, [live.row for live in group], self._device) for group in groups]
             if self._can_join and self._batches:
                 self._batches[0].join(batches.pop())
         self._batches += batches
@@ -173,10 +174,10 @@ class TextGenerationEngine:
         from worker.engines.generation.choosing import Chooser  # brings torch
         from worker.engines.generation.running import Batch, Row  # brings torch
 
-        row = Row(ids=[0], chooser=Chooser(Sampling(), self._model.device))
+        row = Row(ids=[0], chooser=Chooser(Sampling(), self._device))
         try:
             with device_errors(), torch.inference_mode():
-                return Batch.read(self._model, [row]).can_join
+                return Batch.read(self._model, [row], self._device).can_join
         except AttributeError as exc:
             raise ModelError(f"the model keeps its state in a way that this worker does not know: {exc}") from exc
 
@@ -185,7 +186,7 @@ class TextGenerationEngine:
         from worker.engines.generation.running import Row  # brings torch
 
         prompt: _Prompt = item.payload
-        row = Row(ids=list(prompt.ids), chooser=Chooser(prompt.options.sampling, self._model.device))
+        row = Row(ids=list(prompt.ids), chooser=Chooser(prompt.options.sampling, self._device))
         return _Live(item=item, row=row, transcript=Transcript(self._decode, prompt.options.stops))
 
     def _told(self, lives: Sequence[_Live]) -> list[Written]:

@@ -48,7 +48,7 @@ def read_prompts(inputs: Any, limits: Limits, template: Template | None) -> Prom
     except Exception as exc:
         # The template is the model's: it refuses roles in an order that it was not trained on.
         line = (str(exc).splitlines() or [type(exc).__name__])[0][:200]
-        raise InputError(f"the model's chat template refuses these messages: {ascii(line)}") from exc
+        raise InputError(f"the model's chat template refuses these messages: {line!a}") from exc
     return Prompts(texts=Texts(texts=(prompt,), single=True), is_chat=True)
 
 

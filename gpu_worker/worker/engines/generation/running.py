@@ -47,10 +47,9 @@ class Batch:
         """(rows, columns): 1 for each token that is in the cache, 0 for padding, which is on the left."""
 
     @classmethod
-    def read(cls, model: Any, rows: list[Row]) -> Batch:
+    def read(cls, model: Any, rows: list[Row], device: str) -> Batch:
         """Read prompts, and write the first token to each."""
         longest = max(len(row.ids) for row in rows)
-        device = model.device
         ids = torch.tensor([[0] * (longest - len(row.ids)) + row.ids for row in rows], device=device)
         mask = torch.tensor([[0] * (longest - len(r.ids)) + [1] * len(r.ids) for r in rows], device=device)
         output = _forward(model, ids, mask, _fresh_cache(model))
@@ -65,7 +64,7 @@ class Batch:
 
     def step(self, model: Any) -> None:
         """Write one token to each row."""
-        ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=model.device)
+        ids = torch.tensor([[row.ids[-1]] for row in self.rows], device=self._mask.device)
         self._mask = functional.pad(self._mask, (0, 1), value=1)
         output = _forward(model, ids, self._mask, self._cache)
         self._cache = output.past_key_values
@@ -121,7 +120,7 @@ def _takes(model: Any, name: str) -> bool:
 
 
 def _fresh_cache(model: Any) -> DynamicCache:
-    """Return an empty cache. Keys and values of all tokens are kept where a window would do: rows differ in length."""
+    """Return an empty cache. It keeps all tokens where a window would do, for rows differ in length."""
     own = DynamicCache(config=model.config)
     plain = all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in own.layers)
     return DynamicCache() if plain else own

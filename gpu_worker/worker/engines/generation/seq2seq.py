@@ -108,7 +108,7 @@ class Seq2SeqEngine(TextEngine[_Options]):
 
         names = ("input_ids", "attention_mask")
         picked = {name: [item.payload[1][name] for item in items] for name in names}
-        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._model.device)
+        inputs = self._tokenizer.pad(picked, padding=True, return_tensors="pt").to(self._device)
         with device_errors(), torch.inference_mode():
             return self.rows(self._model.generate(**inputs, **options.told()), None, options)
 

@@ -1,0 +1,179 @@
+"""Ten thousand requests of sixty-four clients, one in ten of them malformed, against a real worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gate import wire
+from tests.worker.conftest import Run
+from tests.worker.makers import FOREIGN_SECRET, make_request
+from tests.worker.processes import running
+
+MINILM = "all-minilm-l6-v2"
+CLIENTS, REQUESTS, SETTLED = 64, 10_000, 3_000
+MALFORMED_EVERY = 10
+GROWTH_MIB_MAX = 48
+"""The allocator keeps what the largest batches needed; a leak of one vector a request alone would be more."""
+COSINE_MIN = 0.999
+
+WORDS = [
+    "rain",
+    "sun",
+    "moon",
+    "river",
+    "stone",
+    "bread",
+    "night",
+    "music",
+    "garden",
+    "letter",
+    "winter",
+    "copper",
+    "honest",
+    "quickly",
+    "seven",
+]
+_random = random.Random(3)
+TEXTS = [" ".join(_random.choices(WORDS, k=1 + number % 30)) + f" {number}" for number in range(200)]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def signed(inputs: Any, **changes: Any) -> wire.SignedRequest:
+    changes = {"model": MINILM, "now_ms": now_ms(), **changes}
+    request: wire.SignedRequest = make_request(inputs, **changes)
+    return request
+
+
+MALFORMED: dict[str, tuple[Callable[[], wire.SignedRequest], int]] = {
+    "foreign": (lambda: signed("hello", secret=FOREIGN_SECRET), 401),
+    "stale": (lambda: signed("hello", now_ms=now_ms() - 120_000), 401),
+    "from the future": (lambda: signed("hello", now_ms=now_ms() + 120_000), 401),
+    "empty list": (lambda: signed([]), 422),
+    "nothing": (lambda: signed(None), 422),
+    "a number among texts": (lambda: signed(["good", 7]), 422),
+    "lists in lists": (lambda: signed([["good"]]), 422),
+    "NUL": (lambda: signed("a\x00b"), 422),
+    "half a surrogate pair": (lambda: signed(None, body=_body(rb'"\ud800"')), 422),
+    "no JSON": (lambda: signed(None, body=b'{"model"'), 422),
+    "deep": (lambda: signed(None, body=b"[" * 50_000), 422),
+    "another model": (lambda: signed("hello", model="another"), 422),
+    "unknown parameter": (lambda: signed("hello", parameters={"normalise": True}), 422),
+    "wrong parameter": (lambda: signed("hello", parameters={"normalize": "yes"}), 422),
+    "too long": (lambda: signed("word " * 400, parameters={"truncate": False}), 422),
+    "ten megabytes": (lambda: signed("word " * 2_000_000), 422),
+    "too many bytes": (lambda: signed("word " * 5_000_000), 413),
+}
+_LARGE = ("ten megabytes", "too many bytes")
+_LARGE_EVERY = 40
+"""They are slow to send and to read, and a few show what many would."""
+
+
+def _body(inputs: bytes) -> bytes:
+    return b'{"model":"' + MINILM.encode() + b'","inputs":' + inputs + b',"parameters":{}}'
+
+
+class Soak:
+    """The clients, and what they saw."""
+
+    def __init__(self, url: str, pid: int, expected: Any) -> None:
+        self.url, self.pid, self.expected = url, pid, expected
+        self.numbers = itertools.count()
+        self.answered: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.settled_mib = 0.0
+        self._kinds = itertools.cycle(MALFORMED)
+
+    async def run(self) -> None:
+        limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
+        async with httpx.AsyncClient(timeout=120, limits=limits) as client:
+            await asyncio.gather(*(self._client(client) for _ in range(CLIENTS)))
+
+    async def _client(self, client: httpx.AsyncClient) -> None:
+        while (number := next(self.numbers)) < REQUESTS:
+            if number == SETTLED:
+                self.settled_mib = rss_mib(self.pid)
+            if number % MALFORMED_EVERY:
+                await self._good(client, number)
+            else:
+                await self._bad(client, number // MALFORMED_EVERY)
+
+    async def _good(self, client: httpx.AsyncClient, number: int) -> None:
+        """Send one text, or two together; an answer that is another's would not agree with its own vector."""
+        places = [number % len(TEXTS), (number * 7) % len(TEXTS)][: 1 + (number % 5 == 0)]
+        inputs = [TEXTS[place] for place in places]
+        response = await self._send(client, signed(inputs))
+        if response.status_code != 200:
+            self.wrong.append(f"{response.status_code}: {response.text[:200]}")
+            return
+        for place, vector in zip(places, response.json()["outputs"], strict=True):
+            if float(self.expected[place] @ vector) < COSINE_MIN:
+                self.wrong.append(f"the vector of {TEXTS[place]!r} is not its own")
+        self.answered["good"] += 1
+
+    async def _bad(self, client: httpx.AsyncClient, number: int) -> None:
+        kind = next(self._kinds)
+        if kind in _LARGE and number % _LARGE_EVERY:
+            kind = "empty list"
+        make, status = MALFORMED[kind]
+        response = await self._send(client, make())
+        if response.status_code != status:
+            self.wrong.append(f"{kind}: {response.status_code}: {response.text[:200]}")
+        self.answered[kind] += 1
+
+    async def _send(self, client: httpx.AsyncClient, request: wire.SignedRequest) -> httpx.Response:
+        """Send a request as the gate does: one that the worker has no room for is sent again."""
+        while True:
+            try:
+                response = await client.post(self.url, content=request.body, headers=request.to_headers())
+            except (httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
+                # What refuses a body that is too large does not read it to its end.
+                if len(request.body) > 1_000_000:
+                    return httpx.Response(413)
+                raise
+            if response.status_code != 503:
+                return response
+            self.answered["told to come again"] += 1
+            await asyncio.sleep(0.02)
+
+
+def rss_mib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4_096 / 2**20
+
+
+@pytest.mark.model
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="LEFT OUT: memory is read from /proc")
+def test_every_good_request_is_answered_rightly_every_bad_one_refused_and_memory_does_not_grow(
+    run_minilm: Run,
+) -> None:
+    import numpy
+
+    expected = numpy.array([run_minilm(text).outputs for text in TEXTS])
+    with running("server.py") as worker:
+        port = worker.event("worker.listening")["port"]
+        worker.event("worker.ready")
+        soak = Soak(f"http://127.0.0.1:{port}/infer", worker.process.pid, expected)
+        asyncio.run(soak.run())
+        grown_mib = rss_mib(worker.process.pid) - soak.settled_mib
+        code = worker.stop()
+
+    bad = sum(soak.answered[kind] for kind in MALFORMED)
+    assert soak.wrong == []
+    assert (soak.answered["good"], bad) == (9 * REQUESTS // 10, REQUESTS // 10)
+    assert set(MALFORMED) <= set(soak.answered)
+    assert grown_mib < GROWTH_MIB_MAX
+    assert code == 0
