@@ -15,6 +15,8 @@ from gate.environment import Environment, Secret, need
 from gate.errors import SettingsError
 
 _EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST", "FUNCTIONS_EMULATOR")
+_DEV_ADDRESSES = ("RUNPOD_URL", "RUNPOD_CONTROL_URL")
+"""Where a GPU cloud is that costs nothing."""
 _EMULATOR_REVISION = re.compile(r"^\d*$")
 """firebase-tools gives every emulated function the revision 1; Cloud Run's own look like infer-00001-abc."""
 
@@ -145,7 +147,7 @@ class Settings:
 
     def _refuse_dev(self, env: Mapping[str, str]) -> None:
         """Refuse to run in the cloud with anything that is meant for one machine: it would let anybody in."""
-        found = [name for name in _EMULATOR_VARIABLES if env.get(name)]
+        found = [name for name in (*_EMULATOR_VARIABLES, *_DEV_ADDRESSES) if env.get(name)]
         found += ["SIGN_IN=dev"] * (self.sign_in is SignInKind.DEV)
         found += ["LEDGER=sqlite"] * (self.ledger is LedgerKind.SQLITE)
         found += ["PROVIDER=local"] * (self.provider == "local")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from typing import TypedDict
 from urllib.parse import quote
 
 import httpx
 
+from gate.environment import Environment
 from gate.errors import (
     ProviderError,
     ProviderRejectedError,
@@ -79,10 +81,8 @@ class RunPodProvider:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", endpoint_id):
-            raise SettingsError("RUNPOD_ENDPOINT_ID is no endpoint's id: letters and digits, without the address")
-        base = str(checked_address(base_url, setting="RunPod's base_url")).rstrip("/")
-        self._url = f"{base}/{endpoint_id}"
+        base = str(checked_address(base_url, setting="RUNPOD_URL")).rstrip("/")
+        self._url = f"{base}/{checked_endpoint(endpoint_id)}"
         self._headers = {"authorization": f"Bearer {header_text('RUNPOD_API_KEY', api_key)}"}
         self._secret = checked_secret(worker_secret)
         self._clock = clock
@@ -91,18 +91,13 @@ class RunPodProvider:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock) -> RunPodProvider:
-        """Read RUNPOD_ENDPOINT_ID and RUNPOD_API_KEY.
+        """Read RUNPOD_ENDPOINT_ID, RUNPOD_API_KEY and RUNPOD_URL.
 
         Raises:
             SettingsError: one of them is missing or cannot be right.
         """
-        read = settings.environment
-        return cls(
-            endpoint_id=read.needed("RUNPOD_ENDPOINT_ID", "the id of your serverless endpoint"),
-            api_key=read.needed("RUNPOD_API_KEY", "`firebase functions:secrets:set RUNPOD_API_KEY`"),
-            worker_secret=settings.worker_secret.reveal().encode(),
-            clock=clock,
-        )
+        secret = settings.worker_secret.reveal().encode()
+        return cls(**endpoint_of(settings.environment), worker_secret=secret, clock=clock)
 
     async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
         """See `Provider.submit`. Waits at RunPod, up to five minutes."""
@@ -167,6 +162,38 @@ class RunPodProvider:
     async def _ask(self, method: str, path: str) -> Answer:
         ask = Ask(method=method, url=self._url + path, headers=self._headers)
         return await self._http.ask(lambda: ask, read_seconds=_ANSWER_SECONDS, patience_seconds=2)
+
+
+class Endpoint(TypedDict):
+    """Which endpoint, and by which key: what the job API's and the management API's settings have in common."""
+
+    endpoint_id: str
+    api_key: str
+    base_url: str
+
+
+def endpoint_of(read: Environment) -> Endpoint:
+    """Read the settings of the job API.
+
+    Raises:
+        SettingsError: one of them is missing.
+    """
+    return Endpoint(
+        endpoint_id=read.needed("RUNPOD_ENDPOINT_ID", "the id of your serverless endpoint"),
+        api_key=read.needed("RUNPOD_API_KEY", "`firebase functions:secrets:set RUNPOD_API_KEY`"),
+        base_url=read.text("RUNPOD_URL", BASE_URL),
+    )
+
+
+def checked_endpoint(endpoint_id: str) -> str:
+    """Return an endpoint's id.
+
+    Raises:
+        SettingsError: it is none; an address would be taken apart wrongly.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", endpoint_id):
+        raise SettingsError("RUNPOD_ENDPOINT_ID is no endpoint's id: letters and digits, without the address")
+    return endpoint_id
 
 
 def _submitted(answer: Answer, order: Order) -> ProviderJob:
