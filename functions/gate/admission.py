@@ -55,6 +55,7 @@ class Admission:
         counts nothing, so no limit stands in its way.
 
         Raises:
+            UnauthenticatedError: the token that was shown is there no more.
             QuotaExceededError: a limit of the caller or the owner's budget is reached.
             LedgerError: the hold is not known to stand.
         """
@@ -88,7 +89,7 @@ class Admission:
                 tries += 1
                 candidate = replace(job, shard=shard)
                 moves = meter.moves_to_hold(candidate, policy.plan, policy.config)
-                outcome = await self._ledger.hold(candidate, moves)
+                outcome = await self._ledger.hold(candidate, moves, require=_required(job))
                 if not isinstance(outcome, Denied) or not outcome.denial.limit.name.is_budget:
                     return outcome
                 denial = outcome.denial
@@ -100,6 +101,10 @@ class Admission:
         if len(denials) == policy.config.budget_shards:
             return Denied(denial=earliest)
         return Denied(denial=replace(earliest, retry_at=self._clock.now() + _UNTRIED_RETRY))
+
+
+def _required(job: Job) -> tuple[str, ...]:
+    return (meter.token_path(job.token_id),) if job.token_id else ()
 
 
 def _shards(job: Job, count: int) -> Iterator[int]:

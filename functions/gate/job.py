@@ -52,6 +52,8 @@ class Job:
     """What the hold moved the caller's rate limit by, in microseconds."""
     shard: int
     """Which shard of the global budget carries it."""
+    token_id: str | None = None
+    """The API token that its caller showed."""
     held_at: datetime
     expires_at: datetime
     """From then on the sweeper may settle it at its hold."""

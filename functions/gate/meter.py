@@ -105,6 +105,11 @@ def budget_account(shard: int) -> str:
     return f"budget/{shard}"
 
 
+def token_path(token_id: str) -> str:
+    """Return the document that an API token stands and falls with."""
+    return f"tokens/{token_id}"
+
+
 def moves_to_hold(job: Job, plan: Plan, config: GateConfig) -> tuple[Move, ...]:
     """Return what holding a job moves, each with the limit it may run into."""
     add = _Amounts(

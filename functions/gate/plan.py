@@ -26,7 +26,22 @@ class Cohort(StrEnum):
     """Kinds of callers that may get different plans without anybody naming them one by one."""
 
     ANONYMOUS = "anonymous"
+    NEW = "new"
+    """Signed in, and seen for the first time a few days ago at most."""
     VERIFIED = "verified"
+    TOKEN = "token"  # noqa: S105 - a word, no password
+    """Calls with an API token."""
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much one scope may spend in a period. A period that is not said is not limited by this scope."""
+
+    microdollars_per_hour: Count | None = None
+    microdollars_per_day: Count | None = None
+    microdollars_per_month: Count | None = None
+
+
+NO_BUDGET = Budget()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from typing import Any, NewType, Protocol
 
 from gate.job import Job, Settlement
 from gate.meter import Denial, Key, Move
-from gate.plan import Cohort
+from gate.plan import NO_BUDGET, Budget, Cohort
 
 VerifiedClaims = NewType("VerifiedClaims", Mapping[str, Any])
 """Claims of a token whose signature, times and addressees were checked."""
@@ -42,6 +42,10 @@ class Caller:
     uid: str
     """Names the caller's documents, so it is never empty and never holds a slash."""
     cohort: Cohort
+    token_id: str | None = None
+    """The API token that was shown, of which `tokens/{token_id}` must still be there when a job is held."""
+    token_budget: Budget = NO_BUDGET
+    """What that token may spend, within what its owner may."""
 
 
 class CallerVerifier(Protocol):
@@ -83,12 +87,17 @@ class Repeated:
 class Ledger(Protocol):
     """Jobs and counters. Each method is atomic, and safe to call again after a failure."""
 
-    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+    async def hold(
+        self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
+    ) -> Admitted | Denied | Repeated:
         """Create the job and make all its moves in one commit, if `meter.decide` admits the sums after them.
 
-        Calling it twice with one job id moves the counters once.
+        Calling it twice with one job id moves the counters once. Each document whose path is in `require` must be
+        there in the same commit, and is given the field `last_used_at`: so a token that was deleted a moment ago
+        holds nothing, and its owner sees when it was used.
 
         Raises:
+            UnauthenticatedError: a required document is gone; nothing moved, and a repeated job is not told either.
             LedgerError: it is not known to stand. A hold that stands all the same expires and is swept.
         """
         ...

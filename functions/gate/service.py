@@ -185,6 +185,7 @@ class Gate:
             held_gpu_ms=self._model.worst_case_gpu_ms,
             emission_us=policy.plan.emission_us,
             shard=0,
+            token_id=caller.token_id,
             held_at=now,
             expires_at=now + longest + _SWEEP_MARGIN,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
+import msgspec
 import pytest
 
-from gate.errors import JobNotFoundError
+from gate.errors import JobNotFoundError, UnauthenticatedError
 from gate.job import Job, JobState, Settlement
 from gate.meter import LimitName
 from gate.money import Spent
@@ -47,8 +48,12 @@ def nonzero(counters: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], in
     return {counter: value for counter, value in counters.items() if value and counter != ("rate_tat_us",)}
 
 
+class Store(Ledger, Documents, Protocol):
+    """A ledger with the owner's documents beside it."""
+
+
 class LedgerContract:
-    """Inherit it and give a fixture `ledger`, empty at the start of each test."""
+    """Inherit it and give fixtures `ledger` and `store`, the same one, empty at the start of each test."""
 
     async def test_a_hold_counts_the_worst_case_for_caller_and_budget(self, ledger: Ledger) -> None:
         """All counters move in the one commit that creates the job."""
@@ -183,6 +188,47 @@ class LedgerContract:
         assert isinstance(outcome, Repeated)
         assert (outcome.job.state, outcome.job.result) == (JobState.SETTLED, "[1]")
         assert outcome.job.attempt == job.attempt
+
+    async def test_a_hold_that_requires_a_document_marks_it_as_used(self, store: Store) -> None:
+        """The owner of a token sees when it was used last; the rest of the document stays as it is."""
+        await store.write("tokens/one", {"owner": "alice"})
+        job = make_job(token_id="one")
+
+        outcome = await store.hold(job, make_moves(job), require=["tokens/one"])
+
+        assert isinstance(outcome, Admitted)
+        document = await store.read("tokens/one")
+        assert document is not None
+        assert document["owner"] == "alice"
+        assert msgspec.convert(str(document["last_used_at"]).replace(" ", "T"), datetime) == NOON
+        assert await store.job(job.job_id) == outcome.job
+
+    async def test_a_hold_whose_required_document_is_gone_holds_nothing(self, store: Store) -> None:
+        """A token that was revoked a moment ago spends nothing, on whichever instance it is shown."""
+        job = make_job(token_id="gone")
+
+        with pytest.raises(UnauthenticatedError, match="tokens/gone"):
+            await store.hold(job, make_moves(job), require=["tokens/gone"])
+        assert await store.job(job.job_id) is None
+        assert nonzero(await store.counters("usage/alice")) == {}
+        assert await store.read("tokens/gone") is None
+
+    async def test_a_repeated_job_is_not_told_to_a_token_that_is_gone(self, store: Store) -> None:
+        """Its answer belongs to a caller, and nobody is one any more."""
+        job = await held(store)
+
+        with pytest.raises(UnauthenticatedError):
+            await store.hold(make_job(job_id=job.job_id), make_moves(job), require=["tokens/gone"])
+
+    async def test_a_denied_hold_of_a_token_leaves_the_token(self, store: Store) -> None:
+        """It may come again."""
+        await store.write("tokens/one", {"owner": "alice"})
+        job, plan = make_job(token_id="one"), make_plan(requests_per_day=0)
+
+        outcome = await store.hold(job, make_moves(job, plan=plan), require=["tokens/one"])
+
+        assert isinstance(outcome, Denied)
+        assert (await store.read("tokens/one") or {})["owner"] == "alice"
 
     async def test_settling_turns_the_hold_into_what_it_took(self, ledger: Ledger) -> None:
         """The caller pays what was used, and the rest of the hold is free again."""

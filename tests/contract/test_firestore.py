@@ -62,6 +62,11 @@ async def other(project: str) -> AsyncIterator[FirestoreLedger]:
 
 
 @pytest.fixture
+def store(ledger: FirestoreLedger) -> FirestoreLedger:
+    return ledger
+
+
+@pytest.fixture
 def documents(ledger: FirestoreLedger) -> FirestoreLedger:
     return ledger
 

@@ -32,6 +32,11 @@ async def ledger(path: str) -> AsyncIterator[SqliteLedger]:
 
 
 @pytest.fixture
+def store(ledger: SqliteLedger) -> SqliteLedger:
+    return ledger
+
+
+@pytest.fixture
 def documents(ledger: SqliteLedger) -> SqliteLedger:
     return ledger
 

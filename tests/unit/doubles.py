@@ -127,11 +127,13 @@ class WatchedLedger(SqliteLedger):
         self.hold_errors: list[Exception] = []
         self.settle_errors: list[Exception] = []
 
-    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+    async def hold(
+        self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
+    ) -> Admitted | Denied | Repeated:
         self.holds.append(job)
         if self.hold_errors:
             raise self.hold_errors.pop(0)
-        return await super().hold(job, moves)
+        return await super().hold(job, moves, require=require)
 
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         self.settlements.append(settlement)

@@ -302,8 +302,8 @@ async def test_a_denial_that_ended_while_it_was_made_still_says_to_wait(
     """The ledger took longer to say no than the no lasts."""
     hold = ledger.hold
 
-    async def slow_hold(job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
-        outcome = await hold(job, moves)
+    async def slow_hold(job: Job, moves: Sequence[Move], **options: Any) -> Admitted | Denied | Repeated:
+        outcome = await hold(job, moves, **options)
         clock.advance(days=2)
         return outcome
 

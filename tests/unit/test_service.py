@@ -489,8 +489,8 @@ class TestAJobThatGoesWrong:
         """Nobody waits for its answer any more, so it is free."""
         hold = world.ledger.hold
 
-        async def slow_hold(job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
-            outcome = await hold(job, moves)
+        async def slow_hold(job: Job, moves: Sequence[Move], **options: Any) -> Admitted | Denied | Repeated:
+            outcome = await hold(job, moves, **options)
             world.clock.advance(minutes=3)
             return outcome
 

@@ -32,6 +32,7 @@ from gate.ledgers._firestore_writes import (
     Found,
     PreconditionError,
     Replace,
+    Touch,
     Update,
     Write,
 )
@@ -123,6 +124,8 @@ class FirestoreWire:
                 batch.create(reference, dict(write.fields))
             case Update():
                 batch.update(reference, dict(write.fields), option=self._at(write.version))
+            case Touch():
+                batch.update(reference, dict(write.fields))
             case Replace():
                 batch.set(reference, dict(write.fields))
             case Delete():

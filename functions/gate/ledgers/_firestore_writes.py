@@ -31,6 +31,14 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """Change fields of a document that must be there, at whichever version."""
+
+    path: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replace:
     """Write a whole document, whatever was there before."""
 
@@ -55,7 +63,7 @@ class Count:
     forget: Sequence[tuple[str, ...]] = ()
 
 
-Write = Create | Update | Replace | Delete | Count
+Write = Create | Update | Touch | Replace | Delete | Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

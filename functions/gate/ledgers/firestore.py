@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gate import meter
-from gate.errors import JobNotFoundError, LedgerError
+from gate.errors import JobNotFoundError, LedgerError, UnauthenticatedError
 from gate.job import Job, JobState, Settlement
 from gate.ledgers._firestore_documents import (
     JOBS,
@@ -23,7 +23,7 @@ from gate.ledgers._firestore_documents import (
     encode_job,
     job_path,
 )
-from gate.ledgers._firestore_writes import SCHEMA_VERSION, Create, Delete, PreconditionError, Replace, Update
+from gate.ledgers._firestore_writes import SCHEMA_VERSION, Create, Delete, PreconditionError, Replace, Touch, Update
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
@@ -57,14 +57,17 @@ class FirestoreLedger:
         self._open_wire: FirestoreWire | None = None
         self._closed = False
 
-    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+    async def hold(
+        self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
+    ) -> Admitted | Denied | Repeated:
         """See `Ledger.hold`."""
+        create = Create(path=job_path(job.job_id), fields=encode_job(job))
+        touched = [Touch(path=path, fields={"last_used_at": job.held_at}) for path in require]
         for _ in range(_TRIES):
             try:
-                made = await self._wire.commit(
-                    [Create(path=job_path(job.job_id), fields=encode_job(job)), *counts(moves)]
-                )
+                made = await self._wire.commit([create, *counts(moves), *touched])
             except PreconditionError:
+                await self._demand(require)
                 there = await self.job(job.job_id)
                 if there is not None:
                     return await self._already_there(there, job, moves)
@@ -149,6 +152,11 @@ class FirestoreLedger:
         if self._open_wire is None:
             self._open_wire = FirestoreWire.open(self._client, self._project, self._database)
         return self._open_wire
+
+    async def _demand(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            if await self._wire.get(path) is None:
+                raise UnauthenticatedError(f"{path} is there no more")
 
     async def _already_there(self, there: Job, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
         """Tell a repeated request from our own hold, whose answer was lost and which the SDK then sent again.

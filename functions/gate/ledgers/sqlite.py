@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gate import meter
-from gate.errors import JobNotFoundError
+from gate.errors import JobNotFoundError, UnauthenticatedError
 from gate.job import Job, JobState, Settlement
 from gate.ledgers.group_commit import GroupCommit
 from gate.meter import Key, Move
@@ -36,6 +36,8 @@ INSERT INTO counters (account, counter, value) VALUES (:account, :counter, :floo
 ON CONFLICT DO UPDATE SET value = max(value, :lift) + :amount RETURNING value
 """
 
+_TOUCH = "UPDATE documents SET document = json_set(document, '$.last_used_at', :at) WHERE path = :path"
+
 _LOWEST = -(2**62)
 """Below any counter: lifting to this lifts nothing."""
 
@@ -46,9 +48,11 @@ class SqliteLedger:
     def __init__(self, path: str) -> None:
         self._file = GroupCommit(path, _SCHEMA)
 
-    async def hold(self, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+    async def hold(
+        self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
+    ) -> Admitted | Denied | Repeated:
         """See `Ledger.hold`."""
-        return await self._file.run(lambda connection: _hold(connection, job, moves))
+        return await self._file.run(lambda connection: _hold(connection, job, moves, require))
 
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """See `Ledger.settle`."""
@@ -113,12 +117,18 @@ class SqliteLedger:
         return [_decode(row) for row in rows]
 
 
-def _hold(connection: sqlite3.Connection, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
+def _hold(
+    connection: sqlite3.Connection, job: Job, moves: Sequence[Move], require: Sequence[str]
+) -> Admitted | Denied | Repeated:
+    for path in require:
+        _demand(connection, path)
     existing = _job(connection, job.job_id)
     if existing:
         return Repeated(job=existing)
     held = replace(job, version=JobState.HELD.value)
     connection.execute("SAVEPOINT hold")
+    for path in require:
+        connection.execute(_TOUCH, {"path": path, "at": job.held_at.isoformat()})
     sums = _apply(connection, moves)
     denial = meter.decide(moves, sums, now=job.held_at)
     if denial:
@@ -127,6 +137,11 @@ def _hold(connection: sqlite3.Connection, job: Job, moves: Sequence[Move]) -> Ad
         _store(connection, held)
     connection.execute("RELEASE hold")
     return Denied(denial=denial) if denial else Admitted(job=held, sums=sums)
+
+
+def _demand(connection: sqlite3.Connection, path: str) -> None:
+    if not connection.execute("SELECT 1 FROM documents WHERE path = ?", (path,)).fetchone():
+        raise UnauthenticatedError(f"{path} is there no more")
 
 
 def _settle(connection: sqlite3.Connection, job_id: str, settlement: Settlement, at: datetime) -> Job:
