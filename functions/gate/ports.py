@@ -150,6 +150,17 @@ class Documents(Protocol):
         """Create a document, or replace the whole of it."""
         ...
 
+    async def swap(self, path: str, *, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        """Replace a document if it still is `old`, atomically; None means that there is none yet.
+
+        Return whether it was done. Of several who swap the same `old`, one is told so; give `new` something of your
+        own, such as a random mark, or another's equal document may be taken for yours.
+
+        Raises:
+            LedgerError: it is not known whether it was done.
+        """
+        ...
+
     async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         """Return all documents of a collection by name."""
         ...

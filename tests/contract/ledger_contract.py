@@ -363,6 +363,33 @@ class DocumentsContract:
         """Asking is no error."""
         assert await documents.read("plans/none") is None
 
+    async def test_a_swap_replaces_only_what_is_still_there(self, documents: Documents) -> None:
+        """An edit in the console that came in between is not overwritten by what was decided before it."""
+        first, second = {"state": "armed", "text": "a"}, {"state": "warned"}
+
+        assert not await documents.swap("alerts/day", old=first, new=second)
+        assert await documents.swap("alerts/day", old=None, new=first)
+        assert not await documents.swap("alerts/day", old=None, new=second)
+        assert await documents.swap("alerts/day", old=first, new=second)
+        assert not await documents.swap("alerts/day", old=first, new=second)
+
+        read = await documents.read("alerts/day")
+        assert read is not None
+        assert read["state"] == "warned"
+        assert "text" not in read
+
+    async def test_of_racing_swaps_one_is_done(self, documents: Documents) -> None:
+        """Two watchdogs that see the same thing send one message."""
+        await documents.write("alerts/day", {"state": "armed"})
+        old = await documents.read("alerts/day")
+
+        new = [{"state": "warned", "mark": number} for number in range(20)]
+        done = await asyncio.gather(*(documents.swap("alerts/day", old=old, new=one) for one in new))
+
+        read = await documents.read("alerts/day")
+        assert read is not None
+        assert [one["mark"] for one, was_done in zip(new, done, strict=True) if was_done] == [read["mark"]]
+
     async def test_a_collection_is_given_by_name(self, documents: Documents) -> None:
         """And nothing of its neighbours."""
         await documents.write("plans/free", {"burst": 1})

@@ -170,6 +170,12 @@ class WatchedDocuments:
         self.writes.append(path)
         self.documents[path] = dict(document)
 
+    async def swap(self, path: str, *, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        if self.documents.get(path) != old:
+            return False
+        await self.write(path, new)
+        return True
+
     async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         under = f"{name}/"
         return {path.removeprefix(under): doc for path, doc in self.documents.items() if path.startswith(under)}

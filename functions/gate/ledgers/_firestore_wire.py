@@ -14,7 +14,7 @@ from google.api_core import exceptions
 from google.api_core.datetime_helpers import DatetimeWithNanoseconds
 from google.api_core.retry import AsyncRetry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
-from google.cloud.firestore import AsyncClient, FieldFilter, Query
+from google.cloud.firestore import DELETE_FIELD, AsyncClient, FieldFilter, Query
 from google.cloud.firestore_v1.async_batch import AsyncWriteBatch
 from google.cloud.firestore_v1.base_document import DocumentSnapshot
 from google.cloud.firestore_v1.field_path import FieldPath
@@ -123,7 +123,8 @@ class FirestoreWire:
             case Create():
                 batch.create(reference, dict(write.fields))
             case Update():
-                batch.update(reference, dict(write.fields), option=self._at(write.version))
+                fields = {**write.fields, **dict.fromkeys(write.forget, DELETE_FIELD)}
+                batch.update(reference, fields, option=self._at(write.version))
             case Touch():
                 batch.update(reference, dict(write.fields))
             case Replace():

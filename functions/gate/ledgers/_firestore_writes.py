@@ -28,6 +28,8 @@ class Update:
     path: str
     fields: Mapping[str, Any]
     version: str
+    forget: Sequence[str] = ()
+    """Names of fields to delete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,16 @@ from gate.ledgers._firestore_documents import (
     encode_job,
     job_path,
 )
-from gate.ledgers._firestore_writes import SCHEMA_VERSION, Create, Delete, PreconditionError, Replace, Touch, Update
+from gate.ledgers._firestore_writes import (
+    SCHEMA_VERSION,
+    Create,
+    Delete,
+    Found,
+    PreconditionError,
+    Replace,
+    Touch,
+    Update,
+)
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
@@ -132,6 +141,24 @@ class FirestoreLedger:
         """See `Documents.write`."""
         await self._wire.commit([Replace(path=path, fields={**document, **SCHEMA_VERSION})])
 
+    async def swap(self, path: str, *, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        """See `Documents.swap`."""
+        found = await self._wire.get(path)
+        if not _is(found, old):
+            return False
+        fields = {**new, **SCHEMA_VERSION}
+        write = (
+            Update(path=path, fields=fields, version=found.version, forget=sorted(found.fields.keys() - fields))
+            if found
+            else Create(path=path, fields=fields)
+        )
+        try:
+            await self._wire.commit([write])
+        except PreconditionError:
+            # Another came first, or the answer to our own commit was lost and the SDK sent it again.
+            return _is(await self._wire.get(path), new)
+        return True
+
     async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         """See `Documents.collection`."""
         return {one.name: one.fields for one in await self._wire.query(name)}
@@ -205,3 +232,10 @@ class FirestoreLedger:
         if job is None:
             raise JobNotFoundError(f"no job {job_id}")
         return job
+
+
+def _is(found: Found | None, document: Mapping[str, Any] | None) -> bool:
+    """Return whether a document as it was read is this one, whatever the layout's version."""
+    if found is None or document is None:
+        return found is None and document is None
+    return {**found.fields, **SCHEMA_VERSION} == {**document, **SCHEMA_VERSION}

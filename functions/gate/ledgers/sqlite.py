@@ -90,15 +90,15 @@ class SqliteLedger:
 
     async def read(self, path: str) -> dict[str, Any] | None:
         """See `Documents.read`."""
-        query = "SELECT document FROM documents WHERE path = ?"
-        row = await self._file.run(lambda connection: connection.execute(query, (path,)).fetchone())
-        return msgspec.json.decode(row[0], type=dict[str, Any]) if row else None
+        return await self._file.run(lambda connection: _document(connection, path))
 
     async def write(self, path: str, document: Mapping[str, Any]) -> None:
         """See `Documents.write`."""
-        query = "INSERT INTO documents VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"
-        values = (path, msgspec.json.encode(dict(document)).decode())
-        await self._file.run(lambda connection: connection.execute(query, values).rowcount)
+        await self._file.run(lambda connection: _write(connection, path, document))
+
+    async def swap(self, path: str, *, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+        """See `Documents.swap`."""
+        return await self._file.run(lambda connection: _swap(connection, path, old, new))
 
     async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         """See `Documents.collection`."""
@@ -181,6 +181,23 @@ def _store(connection: sqlite3.Connection, job: Job) -> None:
     times = (meter.to_microseconds(job.held_at), meter.to_microseconds(job.expires_at))
     row = (job.job_id, job.caller, job.state.value, *times, msgspec.json.encode(job).decode())
     connection.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def _document(connection: sqlite3.Connection, path: str) -> dict[str, Any] | None:
+    row = connection.execute("SELECT document FROM documents WHERE path = ?", (path,)).fetchone()
+    return msgspec.json.decode(row[0], type=dict[str, Any]) if row else None
+
+
+def _write(connection: sqlite3.Connection, path: str, document: Mapping[str, Any]) -> None:
+    query = "INSERT INTO documents VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"
+    connection.execute(query, (path, msgspec.json.encode(dict(document)).decode()))
+
+
+def _swap(connection: sqlite3.Connection, path: str, old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+    if _document(connection, path) != (None if old is None else msgspec.to_builtins(dict(old))):
+        return False
+    _write(connection, path, new)
+    return True
 
 
 def _decode(row: tuple[str]) -> Job:
