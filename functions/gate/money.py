@@ -8,20 +8,17 @@ The same functions serve the hold and the settlement, so the two cannot disagree
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from pathlib import Path
-from typing import Any
 
+from gate import prices
 from gate.errors import SettingsError
+from gate.prices import PriceTable
 
 MICRODOLLARS_PER_DOLLAR = 1_000_000
 _NANODOLLARS_PER_MICRODOLLAR = 1_000
-_PRICES = Path(__file__).parent / "prices"
+_MS_PER_HOUR = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +27,30 @@ class GpuPrice:
 
     hardware: str
     """`provider/sku`, as settings name it."""
-    nanodollars_per_second: int
+    nanodollars_per_hour: int
+    """Of the whole worker, processors and memory included. By the hour, because every list price is exact in it."""
     granularity_ms: int
     """Billed time is rounded up to a multiple of this."""
+    min_charge_ms: int = 0
+    """What a worker is billed for at least."""
+    bills_image_pull: bool = False
+    """The time before the container starts is billed."""
     bills_start: bool
     """Loading the model is billed (pulling the image may still be free)."""
     bills_idle: bool
     """The time between the last job and the worker's end is billed."""
     as_of: date
     source: str
+
+    def billed_ms(self, milliseconds: int) -> int:
+        """Return the time that is billed for a use of a worker: nothing for none, else at least the minimum."""
+        if milliseconds <= 0:
+            return 0
+        return _ceil_div(max(milliseconds, self.min_charge_ms), self.granularity_ms) * self.granularity_ms
+
+    def nanodollars(self, milliseconds: int) -> int:
+        """Return what a use of a worker costs, rounded as the provider rounds."""
+        return _ceil_div(self.billed_ms(milliseconds) * self.nanodollars_per_hour, _MS_PER_HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +111,7 @@ class Tariff:
     def _gpu_nanodollars(self, spent: Spent) -> int:
         start_ms = spent.start_ms if self.gpu.bills_start else 0
         idle_ms = self.idle_ms if self.gpu.bills_idle else 0
-        granules = _ceil_div(spent.execution_ms + start_ms + idle_ms, self.gpu.granularity_ms)
-        return _ceil_div(granules * self.gpu.granularity_ms * self.gpu.nanodollars_per_second, 1000)
+        return self.gpu.nanodollars(spent.execution_ms + start_ms + idle_ms)
 
     def _gate_nanodollars(self, spent: Spent) -> int:
         """Price the call as if it had hop 1's instance for itself; concurrency makes it cheaper, never dearer."""
@@ -116,30 +127,29 @@ class Tariff:
 
 
 def gpu_price(hardware: str, *, on: date) -> GpuPrice:
-    """Return the price of `provider/sku` in effect on a day.
+    """Return the price of `provider/sku` in effect on a day; `provider/sku+choice` with a choice that multiplies it.
 
     Raises:
         SettingsError: no such price; the message names the file that should hold it.
     """
-    provider, _, sku = hardware.partition("/")
-    table = _table(provider, hardware)
-    if "skus" not in table:
-        raise _no_prices(hardware)
-    if sku not in table["skus"]:
-        raise SettingsError(
-            f"there is no price for {hardware!r}; known: {', '.join(sorted(table['skus']))}. "
-            f"Add it to gate/prices/{provider}.json with its date and source"
-        )
-    entry = _in_effect(table["skus"][sku]["history"], on, hardware)
-    billing = table["billing"]
+    name, *choices = hardware.split("+")
+    provider, _, sku = name.partition("/")
+    table = _table_of_hardware(provider, sku, hardware)
+    assert table.billing is not None  # a table with hardware has it
+    entry = prices.in_effect(table.skus[sku].history, on, hardware)
+    per_hour = entry.nanodollars_per_hour + _parts_per_hour(table, sku, on)
+    for choice in choices:
+        per_hour = _ceil_div(per_hour * _permille(table, choice, hardware), 1000)
     return GpuPrice(
         hardware=hardware,
-        nanodollars_per_second=entry["nanodollars_per_second"],
-        granularity_ms=billing["granularity_ms"],
-        bills_start=billing["bills_start"],
-        bills_idle=billing["bills_idle"],
-        as_of=date.fromisoformat(entry["as_of"]),
-        source=entry["source"],
+        nanodollars_per_hour=per_hour,
+        granularity_ms=table.billing.granularity_ms,
+        min_charge_ms=table.billing.min_charge_ms,
+        bills_image_pull=table.billing.bills_image_pull,
+        bills_start=table.billing.bills_start,
+        bills_idle=table.billing.bills_idle,
+        as_of=entry.as_of,
+        source=entry.source,
     )
 
 
@@ -150,7 +160,7 @@ def own_price(*, nanodollars_per_second: int, on: date) -> GpuPrice:
     """
     return GpuPrice(
         hardware="own",
-        nanodollars_per_second=nanodollars_per_second,
+        nanodollars_per_hour=nanodollars_per_second * 3600,
         granularity_ms=1,
         bills_start=True,
         bills_idle=True,
@@ -161,38 +171,50 @@ def own_price(*, nanodollars_per_second: int, on: date) -> GpuPrice:
 
 def gate_price(*, on: date) -> GatePrice:
     """Return Google's list prices for hop 1 in effect on a day (region class of us-central1)."""
-    entry = _in_effect(_table("google", "google")["history"], on, "google")
+    items = prices.load("google").items
+    request, write, vcpu, memory = (
+        prices.in_effect(items[name].history, on, f"google/{name}")
+        for name in ("requests", "firestore_writes", "vcpu_seconds", "gib_seconds")
+    )
     return GatePrice(
-        nanodollars_per_invocation=entry["nanodollars_per_invocation"],
-        nanodollars_per_write=entry["nanodollars_per_write"],
-        nanodollars_per_vcpu_second=entry["nanodollars_per_vcpu_second"],
-        nanodollars_per_gib_second=entry["nanodollars_per_gib_second"],
-        as_of=date.fromisoformat(entry["as_of"]),
-        source=entry["source"],
+        nanodollars_per_invocation=request.nanodollars,
+        nanodollars_per_write=write.nanodollars,
+        nanodollars_per_vcpu_second=vcpu.nanodollars,
+        nanodollars_per_gib_second=memory.nanodollars,
+        as_of=min(rate.as_of for rate in (request, write, vcpu, memory)),
+        source=f"{request.source}; {write.source}",
     )
 
 
-@cache
-def _table(provider: str, asked_for: str) -> Mapping[str, Any]:
-    path = _PRICES / f"{provider}.json"
-    if "/" in provider or not path.is_file():
-        raise _no_prices(asked_for)
-    table: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+def _table_of_hardware(provider: str, sku: str, hardware: str) -> PriceTable:
+    """Return the table that prices some hardware."""
+    if provider not in prices.providers() or not prices.load(provider).skus:
+        raise SettingsError(
+            f"there are no prices for {hardware!r}: name hardware as provider/sku, for example runpod/AMPERE_24. "
+            f"A provider that is not among {', '.join(prices.providers())} needs a file of its own in gate/prices/"
+        )
+    table = prices.load(provider)
+    if sku not in table.skus:
+        raise SettingsError(
+            f"there is no price for {hardware!r}; known: {', '.join(sorted(table.skus))}. "
+            f"Add it to gate/prices/{provider}.json with its date and source"
+        )
     return table
 
 
-def _no_prices(hardware: str) -> SettingsError:
-    return SettingsError(
-        f"there are no prices for {hardware!r}: name hardware as provider/sku, for example runpod/AMPERE_24"
+def _parts_per_hour(table: PriceTable, sku: str, on: date) -> int:
+    """Return what the processors and the memory cost that a provider bills beside its GPU."""
+    return sum(
+        count * prices.in_effect(table.items[part].history, on, f"{table.provider}/{part}").nanodollars * 3600
+        for part, count in table.skus[sku].parts.items()
     )
 
 
-def _in_effect(history: list[dict[str, Any]], on: date, hardware: str) -> dict[str, Any]:
-    """Return the newest entry whose effective date has come."""
-    begun = [entry for entry in history if date.fromisoformat(entry["effective"]) <= on]
-    if not begun:
-        raise SettingsError(f"no price of {hardware!r} is in effect on {on}; its history begins later")
-    return max(begun, key=lambda entry: str(entry["effective"]))
+def _permille(table: PriceTable, choice: str, hardware: str) -> int:
+    if choice not in table.multipliers:
+        known = ", ".join(sorted(table.multipliers)) or "none"
+        raise SettingsError(f"{hardware!r} asks for {choice!r}, and gate/prices/{table.provider}.json knows: {known}")
+    return table.multipliers[choice].permille
 
 
 def _ceil_div(numerator: int, denominator: int) -> int:

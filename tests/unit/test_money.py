@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import money
 from gate.errors import SettingsError
 from gate.money import GatePrice, GpuPrice, Spent, Tariff, gate_price, gpu_price, own_price
 from tests.makers import make_model
 
 TODAY = date(2026, 11, 21)
-PRICES = sorted((Path(money.__file__).parent / "prices").glob("*.json"))
 
 CHEAPEST = make_model().tariff
 """runpod/AMPERE_16: 160 000 n$/s by whole seconds, starts and idle tails billed; start at most 60 s, tail 5 s."""
@@ -102,8 +98,9 @@ _rate = st.integers(0, 10_000_000)
 _gpus = st.builds(
     GpuPrice,
     hardware=st.just("x/y"),
-    nanodollars_per_second=_rate,
+    nanodollars_per_hour=_rate.map(lambda rate: rate * 3600),
     granularity_ms=st.sampled_from([1, 100, 1_000, 60_000]),
+    min_charge_ms=st.sampled_from([0, 60_000]),
     bills_start=st.booleans(),
     bills_idle=st.booleans(),
     as_of=st.just(TODAY),
@@ -157,7 +154,7 @@ def test_more_time_never_costs_less(tariff: Tariff, spent: Spent, which: str, mo
     _spent,
     st.sampled_from(
         [
-            "gpu.nanodollars_per_second",
+            "gpu.nanodollars_per_hour",
             "gate.nanodollars_per_invocation",
             "gate.nanodollars_per_write",
             "gate.nanodollars_per_vcpu_second",
@@ -208,57 +205,48 @@ def test_a_price_carries_its_date_and_source() -> None:
     """Whoever reads a bill can check it."""
     price = gpu_price("runpod/AMPERE_16", on=TODAY)
 
-    assert (price.nanodollars_per_second, price.granularity_ms) == (160_000, 1_000)
+    assert (price.nanodollars_per_hour, price.granularity_ms) == (160_000 * 3600, 1_000)
     assert price.as_of <= TODAY
     assert price.source
 
 
-HISTORY = {
-    "billing": {"granularity_ms": 1, "bills_start": True, "bills_idle": True},
-    "skus": {
-        "GPU": {
-            "history": [
-                {"effective": "2026-12-01", "nanodollars_per_second": 3, "as_of": "2026-11-01", "source": "c"},
-                {"effective": "2026-01-01", "nanodollars_per_second": 1, "as_of": "2026-01-01", "source": "a"},
-                {"effective": "2026-06-01", "nanodollars_per_second": 2, "as_of": "2026-06-01", "source": "b"},
-            ]
-        }
-    },
-}
+@pytest.mark.parametrize(
+    ("hardware", "dollars_per_hour"),
+    [
+        # (186 700 for the L4 + 4 vCPU x 18 000 + 16 GiB x 2 000) n$ = 290 700 n$/s
+        pytest.param("cloudrun/L4", "1.04652", id="processors-and-memory-included"),
+        # (1 097 000 + 2 x 13 100 + 16 x 2 220) n$ = 1 158 720 n$/s
+        pytest.param("modal/H100", "4.171392", id="what-is-reserved-beside-the-gpu"),
+        # the same x 3
+        pytest.param("modal/H100+non_preemptible", "12.514176", id="a-choice-that-multiplies"),
+        # the same x 3 x 1.75
+        pytest.param("modal/H100+non_preemptible+region", "21.899808", id="two-choices"),
+        pytest.param("huggingface/AWS_T4", "0.5", id="by-the-hour"),
+    ],
+)
+def test_a_worker_costs_all_that_is_billed_for_it(hardware: str, dollars_per_hour: str) -> None:
+    """A GPU that cannot be had without its processors is not priced without them."""
+    assert gpu_price(hardware, on=TODAY).nanodollars_per_hour == Decimal(dollars_per_hour) * 10**9
 
 
-@pytest.fixture
-def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of price tables of the test's own."""
-    monkeypatch.setattr(money, "_PRICES", tmp_path)
-    money._table.cache_clear()
-    yield tmp_path
-    money._table.cache_clear()
+def test_a_choice_that_a_provider_does_not_offer_is_refused() -> None:
+    """A mistyped choice must not be served at the lower price."""
+    with pytest.raises(SettingsError, match=r"modal\.json knows: non_preemptible, region"):
+        gpu_price("modal/H100+nonpreemptible", on=TODAY)
 
 
 @pytest.mark.parametrize(
-    ("on", "rate"),
+    ("milliseconds", "billed"),
     [
-        pytest.param(date(2026, 1, 1), 1, id="first-day"),
-        pytest.param(date(2026, 5, 31), 1, id="last-day-of-the-old"),
-        pytest.param(date(2026, 6, 1), 2, id="first-day-of-the-new"),
-        pytest.param(date(2026, 11, 30), 2, id="an-announced-price-waits"),
-        pytest.param(date(2027, 1, 1), 3, id="newest"),
+        pytest.param(0, 0, id="nothing"),
+        pytest.param(1, 60_000, id="the-least"),
+        pytest.param(60_000, 60_000, id="exactly"),
+        pytest.param(60_001, 61_000, id="the-next-step"),
     ],
 )
-def test_the_price_of_a_day_is_the_newest_that_has_begun(tables: Path, on: date, rate: int) -> None:
-    """Whatever order the entries have."""
-    (tables / "host.json").write_text(json.dumps(HISTORY))
-
-    assert gpu_price("host/GPU", on=on).nanodollars_per_second == rate
-
-
-def test_a_day_before_the_history_begins_has_no_price(tables: Path) -> None:
-    """A price that is only announced is not in effect, and nothing is guessed."""
-    (tables / "host.json").write_text(json.dumps(HISTORY))
-
-    with pytest.raises(SettingsError, match="history begins later"):
-        gpu_price("host/GPU", on=date(2025, 12, 31))
+def test_a_use_is_billed_by_whole_steps_and_at_least_the_minimum(milliseconds: int, billed: int) -> None:
+    """Some providers bill a minute even for a second."""
+    assert replace(CHEAPEST.gpu, granularity_ms=1_000, min_charge_ms=60_000).billed_ms(milliseconds) == billed
 
 
 def test_hop_1_has_no_price_before_its_history_begins() -> None:
@@ -274,46 +262,3 @@ def test_ones_own_price_is_taken_as_said() -> None:
 
     assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 15_506
     assert price.hardware == "own"
-
-
-def _entries(value: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every entry of every history in a table."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            if name == "history":
-                yield from ((f"{path}[{number}]", entry) for number, entry in enumerate(item))
-            else:
-                yield from _entries(item, f"{path}.{name}")
-
-
-ENTRIES = [
-    pytest.param(entry, id=name)
-    for path in PRICES
-    for name, entry in _entries(json.loads(path.read_text()), path.stem)
-]
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_every_price_says_since_when_how_much_and_from_where(entry: dict[str, Any]) -> None:
-    """A price that nobody can check is no price."""
-    rates = {name: value for name, value in entry.items() if name.startswith("nanodollars_per_")}
-
-    assert rates
-    assert all(type(rate) is int and rate > 0 for rate in rates.values())
-    assert date.fromisoformat(entry["effective"]) <= TODAY
-    assert date.fromisoformat(entry["as_of"]) <= TODAY
-    assert entry["source"].strip()
-    assert entry["confidence"].strip()
-
-
-@pytest.mark.parametrize(
-    "hardware",
-    [f"{path.stem}/{sku}" for path in PRICES for sku in json.loads(path.read_text()).get("skus", {})],
-)
-def test_every_hardware_of_the_tables_can_be_priced(hardware: str) -> None:
-    """Each table has the fields that pricing needs, with values that make sense."""
-    price = gpu_price(hardware, on=TODAY)
-
-    assert price.nanodollars_per_second > 0
-    assert price.granularity_ms >= 1
-    assert {type(price.bills_start), type(price.bills_idle)} == {bool}
