@@ -11,10 +11,10 @@ import msgspec
 from gate import meter
 from gate.job import Job
 from gate.meter import Move
+from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price
 from gate.plan import Cohort, GateConfig, Plan
 from gate.ports import Credentials, Order
-from gate.service import ServedModel
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

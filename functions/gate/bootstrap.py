@@ -23,12 +23,13 @@ from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
+from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
 from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
 from gate.request import InferRequest
-from gate.service import Gate, ServedModel
+from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 
 

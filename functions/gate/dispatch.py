@@ -40,30 +40,38 @@ class Dispatcher:
         while not job.state.final:
             left = self._left_seconds(order)
             if left <= 0:
-                return await self._give_up(order, job)
+                return await self.give_up(order, job)
             await self._sleep(min(pause, left))
             pause = min(pause * _POLL_GROWTH, _POLL_SECONDS_MAX)
-            job = await self._ask(order, job)
+            job = await self._ask(order.job_id, job)
         return job
+
+    async def give_up(self, order: Order, job: ProviderJob) -> ProviderJob:
+        """Stop a job that nobody waits for any more, and return its end if it had come by then.
+
+        Raises:
+            ProviderTimeoutError: it had not; what it took is not known.
+        """
+        last = await self.stop(order.job_id, job)
+        if last.state in (ProviderState.COMPLETED, ProviderState.FAILED):
+            return last
+        raise ProviderTimeoutError(f"not finished by its expiry; last seen {last.state.value}")
+
+    async def stop(self, job_id: str, job: ProviderJob) -> ProviderJob:
+        """Cancel a job, and return it as the provider tells it afterwards: nothing else is believed."""
+        try:
+            await self._provider.cancel(job.provider_job_id)
+        except ProviderError as exc:
+            self._log.warning("provider.cancel_failed", job_id=job_id, reason=str(exc))
+        return await self._ask(job_id, job)
 
     def _left_seconds(self, order: Order) -> float:
         return (order.expires_at - self._clock.now()).total_seconds()
 
-    async def _ask(self, order: Order, job: ProviderJob) -> ProviderJob:
+    async def _ask(self, job_id: str, job: ProviderJob) -> ProviderJob:
         """Ask how a job stands. Not being able to ask changes nothing about the job, so it is asked for again."""
         try:
             return await self._provider.status(job.provider_job_id)
         except ProviderError as exc:
-            self._log.warning("provider.status_failed", job_id=order.job_id, reason=str(exc))
+            self._log.warning("provider.status_failed", job_id=job_id, reason=str(exc))
             return job
-
-    async def _give_up(self, order: Order, job: ProviderJob) -> ProviderJob:
-        """Stop a job that nobody waits for any more, and believe only what the provider says of it afterwards."""
-        try:
-            await self._provider.cancel(job.provider_job_id)
-        except ProviderError as exc:
-            self._log.warning("provider.cancel_failed", job_id=order.job_id, reason=str(exc))
-        last = await self._ask(order, job)
-        if last.state in (ProviderState.COMPLETED, ProviderState.FAILED):
-            return last
-        raise ProviderTimeoutError(f"not finished by its expiry; last seen {last.state.value}")

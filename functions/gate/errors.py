@@ -7,6 +7,7 @@
     ├── ForbiddenError              the caller is known and may not do this
     ├── ConflictError               the same idempotency key came with another payload
     ├── JobNotFoundError            no such job, or not this caller's
+    ├── JobCancelledError           its caller stopped the job
     ├── QuotaExceededError          a limit is reached; says which, and when to come back
     ├── PolicyError                 a plan or the gate's configuration is missing or malformed
     ├── LedgerError                 the ledger cannot be reached or gave no clear answer
@@ -99,6 +100,14 @@ class JobNotFoundError(GateError):
     code = "not-found"
     http_status = 404
     default_message = "There is no such job."
+
+
+class JobCancelledError(GateError):
+    """Its caller stopped the job, and pays what it had used by then."""
+
+    code = "cancelled"
+    http_status = 499
+    default_message = "This request was cancelled."
 
 
 class QuotaExceededError(GateError):

@@ -13,6 +13,7 @@ from gate.errors import (
     ConflictError,
     GateError,
     InvalidRequestError,
+    JobCancelledError,
     JobFailedError,
     ProviderError,
     ProviderTimeoutError,
@@ -54,6 +55,25 @@ def settlement_after(error: ProviderError, job: Job) -> Settlement:
     return Settlement.release(error.public_message, code=error.code)
 
 
+def settlement_when_stopped(
+    last: ProviderJob, job: Job, tariff: Tariff, *, began: bool, elapsed_ms: int, execution_ms_max: int, wait_ms: int
+) -> Settlement:
+    """Return what a job pays that its caller stopped.
+
+    Where the provider does not say what it took, that is at most the time since it was handed over. One that was
+    still in the queue did not execute; it may have caused the start of a worker. One that could not be stopped pays
+    its hold.
+    """
+    if last.state is ProviderState.COMPLETED:
+        return settlement_for(last, job, tariff, wait_ms=wait_ms)
+    if last.state.final and last.usage is None:
+        execution_ms = min(elapsed_ms, execution_ms_max) if began else 0
+        start_ms = min(elapsed_ms - execution_ms, tariff.start_ms_max)
+        last = replace(last, usage=ProviderUsage(execution_ms=execution_ms, start_ms=start_ms))
+    settlement = settlement_for(last, job, tariff, wait_ms=wait_ms)
+    return replace(settlement, failure_code=JobCancelledError.code, failure=JobCancelledError.default_message)
+
+
 def failure_of(ended: ProviderJob) -> GateError | None:
     """Return the error that tells a caller how their job failed; None if it did not."""
     match ended.state:
@@ -76,6 +96,8 @@ def failure_again(job: Job) -> GateError:
     if job.failure_code == InvalidRequestError.code and job.failure:
         return InvalidRequestError(job.failure)
     reason = f"job {job.job_id} ended as {job.state.value}"
+    if job.failure_code == JobCancelledError.code:
+        return JobCancelledError(reason, public_message=job.failure)
     if job.failure_code == ProviderTimeoutError.code:
         return ProviderTimeoutError(reason, public_message=job.failure)
     if job.failure_code == ProviderUnavailableError.code:

@@ -5,11 +5,11 @@ Each port has one contract suite under `tests/contract`, which every adapter pas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NewType, Protocol
+from typing import Any, NewType, Protocol, runtime_checkable
 
 from gate.job import Job, Settlement
 from gate.meter import Denial, Key, Move
@@ -243,6 +243,8 @@ class Capabilities:
     """How long a result can be asked for after the job ended."""
     wait_seconds_max: float
     """The longest that `submit` can wait."""
+    drops_when_left: bool = False
+    """It drops a job whose connection is closed: such a job takes nothing any more."""
 
 
 class Provider(Protocol):
@@ -289,6 +291,32 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Close connections. Closing twice is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a job made before its end."""
+
+    text: str = ""
+    """The next piece of the text that it writes; the pieces together are its output."""
+    progress: tuple[int, int] | None = None
+    """How many of its items are done, and of how many."""
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """What a provider can do beside `Provider` if it passes on a job's parts as they are made."""
+
+    def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+        """Hand a job over, and yield its parts as they come and, last, the job in its final state.
+
+        An order that makes no parts yields its end alone. Where there is a queue, the job is yielded once before its
+        first part, so that it can be cancelled; leaving the iteration does not.
+
+        Raises:
+            ProviderError: as `Provider.submit`, at any point of the iteration.
+        """
         ...
 
 

@@ -31,14 +31,14 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     """The same key with the same payload is the same job, whenever it comes."""
 
-    def body(self, model: str) -> bytes:
+    def body(self, model: str, *, stream: bool = False) -> bytes:
         """Return what the worker is sent.
 
         Raises:
             InvalidRequestError: the text is no Unicode text, or it is nested too deeply to be written as JSON.
         """
         try:
-            return WorkBody(model=model, inputs=self.inputs, parameters=self.parameters).encode()
+            return WorkBody(model=model, inputs=self.inputs, parameters=self.parameters, stream=stream).encode()
         except UnicodeEncodeError as exc:
             raise InvalidRequestError("inputs hold a lone surrogate, which is no Unicode character") from exc
         except RecursionError as exc:

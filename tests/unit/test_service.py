@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gate import dispatch, joining
+from gate import joining
 from gate.errors import (
     ConflictError,
     ForbiddenError,
@@ -24,92 +23,22 @@ from gate.errors import (
     QuotaExceededError,
     UnauthenticatedError,
 )
-from gate.guard.sweeper import Sweeper
 from gate.job import RESULT_BYTES_MAX, Job, JobState
 from gate.meter import Move, Remaining
-from gate.plan import Cohort
-from gate.policy import Policies
-from gate.ports import Admitted, Caller, Credentials, Denied, ProviderState, ProviderUsage, Repeated
+from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
 from gate.request import InferRequest
-from gate.service import Answer, Gate
+from gate.service import Answer
 from gate.wire import WorkBody
-from tests.makers import CREDENTIALS, NOON, FakeClock, make_config, make_documents, make_model, make_plan
+from tests.makers import NOON, make_config, make_documents
 from tests.unit.doubles import (
-    BelievingVerifier,
-    Script,
     Step,
-    WatchedLedger,
-    WatchedLog,
     completed,
     failed,
     fill,
     of_type,
     running,
 )
-
-DAY = ("days", "2026-11-21")
-HELD = make_model().worst_case_microdollars
-PAYLOAD = "a text that nobody else may read"
-ANONYMOUS = Credentials(bearer="anonymous-1")
-
-ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
-
-
-class World:
-    """A gate on a SQLite ledger, and everything around it."""
-
-    def __init__(self, ledger: WatchedLedger) -> None:
-        self.ledger = ledger
-        self.clock = FakeClock()
-        self.log = WatchedLog()
-        self.provider = Script()
-        self.policies = Policies(documents=ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
-        self.gate = self.another_gate()
-
-    def another_gate(self, **changes: Any) -> Gate:
-        return Gate(
-            policies=self.policies,
-            ledger=self.ledger,
-            provider=self.provider,
-            model=make_model(**changes),
-            clock=self.clock,
-            log=self.log,
-        )
-
-    def script(self, *steps: Step) -> None:
-        self.provider.steps = list(steps)
-
-    async def infer(self, inputs: Any = PAYLOAD, *, credentials: Credentials = CREDENTIALS, **fields: Any) -> Answer:
-        caller = await BelievingVerifier().verify(credentials)
-        return await self.gate.infer(caller, InferRequest(inputs=inputs, **fields))
-
-    async def quota(self, credentials: Credentials = CREDENTIALS) -> tuple[Remaining, ...]:
-        return await self.gate.quota(await BelievingVerifier().verify(credentials))
-
-    async def the_job(self) -> Job:
-        [job] = await self.ledger.jobs()
-        return job
-
-    async def counter(self, *path: str, account: str = "usage/alice") -> int:
-        return (await self.ledger.counters(account)).get(path, 0)
-
-    def sweeper(self) -> Sweeper:
-        return Sweeper(ledger=self.ledger, policies=self.policies, clock=self.clock, log=self.log)
-
-
-@pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(joining, "_PAUSE_SECONDS_FIRST", 0.001)
-    monkeypatch.setattr(joining, "_PAUSE_SECONDS_MAX", 0.001)
-    monkeypatch.setattr(dispatch, "_POLL_SECONDS_FIRST", 0.001)
-    ledger = WatchedLedger(str(tmp_path / "ledger.sqlite3"))
-    await fill(ledger, make_documents())
-    yield World(ledger)
-    await ledger.close()
-
-
-async def set_plan(world: World, **limits: Any) -> None:
-    await fill(world.ledger, make_documents(make_plan(**limits)))
+from tests.unit.world import ALICE, ANONYMOUS, DAY, HELD, PAYLOAD, World, set_plan
 
 
 class TestAJobThatGoesWell:

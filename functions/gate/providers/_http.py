@@ -7,7 +7,8 @@ import json
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,14 +127,39 @@ class HttpHost:
             ProviderUnavailableError: nothing was sent.
             ProviderTimeoutError: it was sent, and there is no whole answer.
         """
-        for attempt in range(_TRIES_MAX - 1):
+        pauses = _Pauses(patience_seconds)
+        while True:
             answer = await self._once(make(), read_seconds)
-            pause = answer.retry_after_seconds or _PAUSE_SECONDS_FIRST * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and protects nothing
-            patience_seconds -= pause
-            if not answer.took_nothing or patience_seconds < 0:
+            pause = pauses.next_seconds(answer)
+            if pause is None:
                 return answer
             await self._sleep(pause)
-        return await self._once(make(), read_seconds)
+
+    async def lines(
+        self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0
+    ) -> AsyncGenerator[bytes | Answer, None]:
+        """Send a request and yield the lines of the event stream that answers it, or the answer if it is none.
+
+        The next line may take `read_seconds`; how long all of it may take is up to the one who reads.
+
+        Raises:
+            ProviderError: as `ask`, at any point of the iteration.
+        """
+        pauses = _Pauses(patience_seconds)
+        while True:
+            begun = time.monotonic()
+            with self._errors_translated():
+                async with self._sent(make(), read_seconds, accept="text/event-stream, application/json") as response:
+                    if _is_event_stream(response):
+                        async for line in self._lines(response):
+                            yield line
+                        return
+                    answer = await self._answer(response, begun)
+            pause = pauses.next_seconds(answer)
+            if pause is None:
+                yield answer
+                return
+            await self._sleep(pause)
 
     async def close(self) -> None:
         """Close connections. Closing twice is fine."""
@@ -142,23 +168,30 @@ class HttpHost:
             await client.aclose()
 
     async def _once(self, ask: Ask, read_seconds: float) -> Answer:
-        try:
+        begun = time.monotonic()
+        with self._errors_translated():
             # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
             async with asyncio.timeout(read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS):
-                return await self._exchange(ask, read_seconds)
+                async with self._sent(ask, read_seconds, accept="application/json") as response:
+                    return await self._answer(response, begun)
+
+    @contextmanager
+    def _errors_translated(self) -> Iterator[None]:
+        try:
+            yield
         except _NEVER_SENT as exc:
             raise ProviderUnavailableError(f"{self._name}: {type(exc).__name__}; nothing was sent") from exc
         except (httpx.HTTPError, TimeoutError) as exc:
             raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
-    async def _exchange(self, ask: Ask, read_seconds: float) -> Answer:
-        begun = time.monotonic()
+    def _sent(self, ask: Ask, read_seconds: float, *, accept: str) -> AbstractAsyncContextManager[httpx.Response]:
         limits = httpx.Timeout(read_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS, write=_WRITE_SECONDS)
         # Uncompressed, so that the bytes that are counted are the bytes that are kept.
-        headers = {**ask.headers, "accept": "application/json", "accept-encoding": "identity"}
-        sending = self._open().stream(ask.method, ask.url, headers=headers, content=ask.body, timeout=limits)
-        async with sending as response:
-            body, whole = await self._read(response)
+        headers = {**ask.headers, "accept": accept, "accept-encoding": "identity"}
+        return self._open().stream(ask.method, ask.url, headers=headers, content=ask.body, timeout=limits)
+
+    async def _answer(self, response: httpx.Response, begun: float) -> Answer:
+        body, whole = await self._read(response)
         return Answer(
             status=response.status_code,
             body=body,
@@ -175,12 +208,46 @@ class HttpHost:
                 return b"", False
         return bytes(body), True
 
+    async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """Yield lines by line feeds alone: httpx would also break at characters that may be part of a text."""
+        size, rest = 0, bytearray()
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self._bytes_out_max:
+                raise ProviderTimeoutError(f"{self._name}: the stream has more than {self._bytes_out_max} bytes")
+            *lines, last = chunk.split(b"\n")
+            for line in lines:
+                yield bytes(rest + line)
+                rest.clear()
+            rest += last
+
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
             limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=_KEPT_SECONDS)
             transport = self._transport or httpx.AsyncHTTPTransport(retries=1, limits=limits)
             self._client = httpx.AsyncClient(transport=transport, follow_redirects=False)
         return self._client
+
+
+class _Pauses:
+    """The pauses before a busy host is asked again, until the patience is at its end."""
+
+    def __init__(self, patience_seconds: float) -> None:
+        self._left_seconds = patience_seconds
+        self._made = 0
+
+    def next_seconds(self, answer: Answer) -> float | None:
+        """Return how long to wait before asking again; None if this answer is the last."""
+        if not answer.took_nothing or self._made == _TRIES_MAX - 1:
+            return None
+        pause = answer.retry_after_seconds or _PAUSE_SECONDS_FIRST * 2**self._made * random.uniform(0.5, 1.0)  # noqa: S311 - it spreads load and protects nothing
+        self._made += 1
+        self._left_seconds -= pause
+        return None if self._left_seconds < 0 else pause
+
+
+def _is_event_stream(response: httpx.Response) -> bool:
+    return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
 def header_text(name: str, value: str) -> str:

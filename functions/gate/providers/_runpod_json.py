@@ -28,12 +28,30 @@ def job_of(fields: Any) -> ProviderJob:
     """
     if not isinstance(fields, dict) or not isinstance(fields.get("id"), str) or not fields["id"]:
         raise ProviderTimeoutError("runpod: the answer is no job")
-    status = fields.get("status")
-    # A state of tomorrow is taken for running: it is asked for again, and cancelled when its time is up.
-    state = _STATES.get(status, ProviderState.RUNNING) if isinstance(status, str) else ProviderState.RUNNING
+    state = _state_of(fields)
     if not state.final:
         return ProviderJob(provider_job_id=fields["id"], state=state)
     return _final_job(fields["id"], state, fields)
+
+
+def stream_of(fields: Any) -> tuple[str, ProviderState]:
+    """Read what a job has written since it was last asked for, and how it stands.
+
+    The last part of a handler of RunPod's own package is the result, which is asked for by itself.
+    """
+    if isinstance(fields, list):
+        fields = {"stream": fields}
+    if not isinstance(fields, dict):
+        return "", ProviderState.RUNNING
+    parts = fields.get("stream")
+    outputs = [part.get("output") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return "".join(output for output in outputs if isinstance(output, str)), _state_of(fields)
+
+
+def _state_of(fields: dict[str, Any]) -> ProviderState:
+    """Read a state. One of tomorrow is taken for running: it is asked for again, and cancelled when time is up."""
+    status = fields.get("status")
+    return _STATES.get(status, ProviderState.RUNNING) if isinstance(status, str) else ProviderState.RUNNING
 
 
 def _final_job(job_id: str, state: ProviderState, fields: dict[str, Any]) -> ProviderJob:

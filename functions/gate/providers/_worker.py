@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 
 import httpx
 
 from gate import wire
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderUsage
+from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderUsage
+from gate.providers._events import EventReader, part_of
 from gate.providers._http import Answer, Ask, HttpHost
 from gate.providers._results import ended, failed, left_ms, read_result, too_large
 
@@ -27,7 +30,7 @@ Sign = Callable[[Order], Mapping[str, str]]
 """Returns the headers that prove where an order comes from, as of now."""
 
 
-def capabilities_over_http(name: str) -> Capabilities:
+def capabilities_over_http(name: str, *, drops_when_left: bool = True) -> Capabilities:
     """Return what a worker behind plain HTTP can do: run a job while the call is held open, and nothing else."""
     return Capabilities(
         name=name,
@@ -37,6 +40,7 @@ def capabilities_over_http(name: str) -> Capabilities:
         bytes_out_max=20_000_000,
         retention_seconds=0,
         wait_seconds_max=900,
+        drops_when_left=drops_when_left,
     )
 
 
@@ -59,16 +63,42 @@ class WorkerOverHttp:
         Raises:
             ProviderError: as `Provider.submit` says.
         """
-        left_seconds = left_ms(order, self._clock, self._name) / 1000
-        if len(order.body) > bytes_in_max:
-            raise ProviderRejectedError(f"{self._name}: the request has more than {bytes_in_max} bytes")
-        longest = order.execution_ms_max / 1000 + self._start_seconds_max + _ANSWER_SECONDS
+        left_seconds = self._left_seconds(order, bytes_in_max)
         answer = await self._http.ask(
             lambda: self._post(order),
-            read_seconds=min(longest, left_seconds),
-            patience_seconds=min(_PATIENCE_SECONDS_MAX, left_seconds / 4) if patient else 0,
+            read_seconds=self._read_seconds(order, left_seconds),
+            patience_seconds=_patience_seconds(left_seconds) if patient else 0,
         )
         return self._job(answer, order)
+
+    async def stream(
+        self, order: Order, *, bytes_in_max: int, patient: bool = True
+    ) -> AsyncGenerator[Part | ProviderJob, None]:
+        """Run an order, and yield what it makes and then its end.
+
+        Raises:
+            ProviderError: as `Provider.submit` says.
+        """
+        left_seconds = self._left_seconds(order, bytes_in_max)
+        lines = self._http.lines(
+            lambda: self._post(order),
+            read_seconds=self._read_seconds(order, left_seconds),
+            patience_seconds=_patience_seconds(left_seconds) if patient else 0,
+        )
+        begun, reader = time.monotonic(), EventReader()
+        try:
+            async with aclosing(lines):
+                async for line in lines:
+                    step = self._job(line, order) if isinstance(line, Answer) else _step(reader, line, order, begun)
+                    if step:
+                        yield step
+                    if isinstance(step, ProviderJob):
+                        return
+        except ProviderTimeoutError:
+            if not reader.is_used:
+                raise
+        # It died in the middle, and has taken no more than the time that went by.
+        yield failed(order.job_id, _at_most(_ms_since(begun), order), code=ProviderUnavailableError.code)
 
     async def health(self) -> ProviderHealth:
         """Ask the worker itself. One that answers without knowing the question takes jobs all the same.
@@ -81,13 +111,28 @@ class WorkerOverHttp:
         ready = answer.ok or answer.status in (404, 405)
         return ProviderHealth(ready=ready, workers_running=int(ready), jobs_queued=0)
 
+    def _left_seconds(self, order: Order, bytes_in_max: int) -> float:
+        """Return how long the answer is still waited for.
+
+        Raises:
+            ProviderUnavailableError: not at all.
+            ProviderRejectedError: the order is too large.
+        """
+        left_seconds = left_ms(order, self._clock, self._name) / 1000
+        if len(order.body) > bytes_in_max:
+            raise ProviderRejectedError(f"{self._name}: the request has more than {bytes_in_max} bytes")
+        return left_seconds
+
+    def _read_seconds(self, order: Order, left_seconds: float) -> float:
+        return min(order.execution_ms_max / 1000 + self._start_seconds_max + _ANSWER_SECONDS, left_seconds)
+
     def _post(self, order: Order) -> Ask:
         headers = {"content-type": "application/json", **self._sign(order)}
         return Ask(method="POST", url=str(self._url), headers=headers, body=order.body)
 
     def _job(self, answer: Answer, order: Order) -> ProviderJob:
         if not answer.whole:
-            return too_large(order.job_id, _measured(answer, order))
+            return too_large(order.job_id, _at_most(answer.elapsed_ms, order))
         if answer.ok:
             return _answered(answer, order)
         failure = _failure_told(answer)
@@ -95,7 +140,7 @@ class WorkerOverHttp:
             return _refused_input(failure, order)
         if answer.status == 503 and not answer.took_nothing:
             # Cold, full, or dead in the middle of the job: it has cost no more than the time that went by.
-            return failed(order.job_id, _measured(answer, order), code=ProviderUnavailableError.code)
+            return failed(order.job_id, _at_most(answer.elapsed_ms, order), code=ProviderUnavailableError.code)
         if answer.status >= 500 and answer.status != 503 and (failure or answer.status == 500):
             return _crashed(failure, answer, order)
         raise self._refusal(answer)
@@ -114,8 +159,8 @@ def _answered(answer: Answer, order: Order) -> ProviderJob:
     try:
         result = read_result(answer.json())
     except ValueError:
-        return failed(order.job_id, _measured(answer, order), message="The model's answer cannot be read.")
-    return ended(order.job_id, result, _told(result) or _measured(answer, order))
+        return failed(order.job_id, _at_most(answer.elapsed_ms, order), message="The model's answer cannot be read.")
+    return ended(order.job_id, result, _told(result) or _at_most(answer.elapsed_ms, order))
 
 
 def _refused_input(told: wire.WorkResult | None, order: Order) -> ProviderJob:
@@ -126,7 +171,7 @@ def _refused_input(told: wire.WorkResult | None, order: Order) -> ProviderJob:
 
 
 def _crashed(told: wire.WorkResult | None, answer: Answer, order: Order) -> ProviderJob:
-    measured = _measured(answer, order)
+    measured = _at_most(answer.elapsed_ms, order)
     return ended(order.job_id, told, _told(told) or measured) if told else failed(order.job_id, measured)
 
 
@@ -145,7 +190,27 @@ def _told(result: wire.WorkResult) -> ProviderUsage | None:
     return ProviderUsage(execution_ms=result.usage.execution_ms, start_ms=result.usage.start_ms)
 
 
-def _measured(answer: Answer, order: Order) -> ProviderUsage:
+def _at_most(elapsed_ms: int, order: Order) -> ProviderUsage:
     """Return what the job can have taken at most. What is beyond its execution's limit was the worker's start."""
-    execution_ms = min(answer.elapsed_ms, order.execution_ms_max)
-    return ProviderUsage(execution_ms=execution_ms, start_ms=answer.elapsed_ms - execution_ms)
+    execution_ms = min(elapsed_ms, order.execution_ms_max)
+    return ProviderUsage(execution_ms=execution_ms, start_ms=elapsed_ms - execution_ms)
+
+
+def _step(reader: EventReader, line: bytes, order: Order, begun: float) -> Part | ProviderJob | None:
+    """Return what a line of the stream brings; None if it brings nothing yet."""
+    event = reader.take(line)
+    if event is None:
+        return None
+    name, fields = event
+    if name == "result":
+        result = read_result(fields)
+        return ended(order.job_id, result, _told(result) or _at_most(_ms_since(begun), order))
+    return part_of(name, fields)
+
+
+def _ms_since(begun: float) -> int:
+    return round((time.monotonic() - begun) * 1000)
+
+
+def _patience_seconds(left_seconds: float) -> float:
+    return min(_PATIENCE_SECONDS_MAX, left_seconds / 4)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import httpx
 
 from gate import wire
 from gate.errors import SettingsError
-from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
 from gate.providers._http import HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, signed
@@ -32,8 +33,6 @@ class ContainerProvider:
         SettingsError: one of them cannot be right.
     """
 
-    capabilities = capabilities_over_http("container")
-
     def __init__(
         self,
         *,
@@ -45,6 +44,8 @@ class ContainerProvider:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        # An app of the developer's own need not notice that nobody waits for it any more.
+        self.capabilities = capabilities_over_http("container", drops_when_left=auth == "signature")
         bytes_out_max = self.capabilities.bytes_out_max
         self._http = HttpHost(name="container", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
         self._worker = WorkerOverHttp(
@@ -75,6 +76,10 @@ class ContainerProvider:
     async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in
         """See `Provider.submit`. Waits for the job's end, however short the wait is meant to be."""
         return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max)
+
+    def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+        """See `Streams.stream`."""
+        return self._worker.stream(order, bytes_in_max=self.capabilities.bytes_in_max)
 
     async def status(self, provider_job_id: str) -> ProviderJob:
         """See `Provider.status`. Nothing is kept, so no job is known."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import httpx
 
 from gate.errors import ProviderError, ProviderUnavailableError
-from gate.ports import Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_loopback
 from gate.providers._http import HttpHost, Sleep
 from gate.providers._results import checked_secret, left_ms, signed
@@ -77,6 +79,19 @@ class LocalProvider:
                 return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max, patient=False)
             except ProviderUnavailableError:
                 await self._wait_until_ready(order)
+
+    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+        """See `Streams.stream`. A worker that does not take jobs yet is waited for."""
+        while True:
+            try:
+                steps = self._worker.stream(order, bytes_in_max=self.capabilities.bytes_in_max, patient=False)
+                async with aclosing(steps):
+                    async for step in steps:
+                        yield step
+            except ProviderUnavailableError:
+                await self._wait_until_ready(order)
+            else:
+                return
 
     async def status(self, provider_job_id: str) -> ProviderJob:
         """See `Provider.status`. Nothing is kept, so no job is known."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import replace
 from typing import TypedDict
 from urllib.parse import quote
 
@@ -18,11 +21,11 @@ from gate.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
 from gate.providers._http import Answer, Ask, HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, left_ms, signed, too_large
-from gate.providers._runpod_json import health_of, job_of
+from gate.providers._runpod_json import health_of, job_of, stream_of
 from gate.settings import Settings
 
 BASE_URL = "https://api.runpod.ai/v2"
@@ -35,6 +38,7 @@ _WAIT_MS_MIN = 1_000
 _WAIT_MS_MAX = 300_000
 _ANSWER_SECONDS = 15.0
 _PATIENCE_SECONDS_MAX = 8.0
+_STREAM_PAUSE_SECONDS = 0.25
 _REMEDIES = {
     401: "RunPod does not know RUNPOD_API_KEY",
     402: "RunPod wants to be paid: look at the account's balance",
@@ -86,6 +90,7 @@ class RunPodProvider:
         self._headers = {"authorization": f"Bearer {header_text('RUNPOD_API_KEY', api_key)}"}
         self._secret = checked_secret(worker_secret)
         self._clock = clock
+        self._sleep = sleep
         bytes_out_max = self.capabilities.bytes_out_max
         self._http = HttpHost(name="runpod", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
 
@@ -113,6 +118,22 @@ class RunPodProvider:
             patience_seconds=min(_PATIENCE_SECONDS_MAX, left / 4000),
         )
         return _submitted(answer, order)
+
+    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+        """See `Streams.stream`. RunPod is asked, again and again, for what came since it was asked last."""
+        job = await self.submit(order, wait_seconds=0)
+        while not job.state.final:
+            yield job
+            text, state = await self._streamed(job)
+            if text:
+                yield Part(text=text)
+            elif state.final:
+                job = await self._seen(job)
+            if state is ProviderState.RUNNING:
+                job = replace(job, state=state)
+            if not text and not job.state.final:
+                await self._sleep(_STREAM_PAUSE_SECONDS)
+        yield job
 
     async def status(self, provider_job_id: str) -> ProviderJob:
         """See `Provider.status`."""
@@ -142,6 +163,21 @@ class RunPodProvider:
     async def close(self) -> None:
         """See `Provider.close`."""
         await self._http.close()
+
+    async def _streamed(self, job: ProviderJob) -> tuple[str, ProviderState]:
+        """Return what a job has written since it was last asked for, and how it stands. No answer changes nothing."""
+        with suppress(ProviderError):
+            answer = await self._ask("GET", f"/stream/{quote(job.provider_job_id, safe='')}")
+            if answer.ok:
+                return stream_of(_json(answer))
+            if answer.status == 404:
+                return "", ProviderState.EXPIRED
+        return "", job.state
+
+    async def _seen(self, job: ProviderJob) -> ProviderJob:
+        with suppress(ProviderError):
+            return await self.status(job.provider_job_id)
+        return job
 
     def _body(self, order: Order, left: int, bytes_max: int) -> bytes:
         """Return the job as RunPod takes it, signed now, to be dropped by RunPod when nobody waits any more."""

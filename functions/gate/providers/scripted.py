@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gate.errors import ProviderError
-from gate.ports import Capabilities, Clock, Order, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
+from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from gate.providers._http import Sleep
 from gate.providers._results import left_ms
 
@@ -35,6 +35,8 @@ class Act:
     usage: ProviderUsage | None = _USAGE
     delay_seconds: float = 0
     """How long it runs. One that outlasts the wait of `submit` goes on, and is asked for by `status`."""
+    parts: tuple[Part, ...] = ()
+    """What a stream tells before its end, evenly over the delay."""
     failure_code: str | None = None
     failure_message: str | None = None
     error: ProviderError | None = None
@@ -82,6 +84,18 @@ class ScriptedProvider:
         self._jobs[job_id] = _Running(act, asyncio.create_task(self._play(act)))
         await asyncio.wait({self._jobs[job_id].task}, timeout=wait_seconds)
         return self._job(job_id)
+
+    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+        """See `Streams.stream`."""
+        job = await self.submit(order, wait_seconds=0)
+        if not job.state.final:
+            yield job
+        act, task = self._jobs[job.provider_job_id].act, self._jobs[job.provider_job_id].task
+        for part in act.parts:
+            await self.sleep(act.delay_seconds / (len(act.parts) + 1))
+            yield part
+        await asyncio.wait({task})
+        yield self._job(job.provider_job_id)
 
     async def status(self, provider_job_id: str) -> ProviderJob:
         """See `Provider.status`."""

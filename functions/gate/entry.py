@@ -1,0 +1,174 @@
+"""The way in: from a verified caller's request to a job that is held, or to the one that it repeats.
+
+plan and limits ─► size ─► hold ─┬─► held
+└─► repeated ─► join ─┬─► the job that there is
+└─► it was released: hold the next round's job
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gate.admission import Admission
+from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
+from gate.job import Job, JobState, Settlement, job_id_for
+from gate.log import EventLog
+from gate.model import ServedModel
+from gate.policy import Policies, Policy
+from gate.ports import Admitted, Caller, Clock, Repeated
+from gate.request import InferRequest, check_raw_size, check_size, payload_digest
+from gate.settling import Settling
+
+_ROUNDS_MAX = 5
+"""How often one idempotency key may start anew after tries that were released."""
+_SWEEP_MARGIN = timedelta(seconds=60)
+
+Join = Callable[[Job, str], Awaitable[Job]]
+"""Returns the job that a request repeats, as the one who asks wants it: now, or at its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A request whose job is held: it may run now."""
+
+    admitted: Admitted
+    policy: Policy
+    request: InferRequest
+    body: bytes
+    """What the worker is sent."""
+
+    @property
+    def job(self) -> Job:
+        """The job, as its hold left it."""
+        return self.admitted.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A request whose job another one started. Nothing was counted."""
+
+    job: Job
+    policy: Policy
+
+
+class Entry:
+    """Lets requests in. What is refused here has cost nothing."""
+
+    def __init__(
+        self,
+        *,
+        policies: Policies,
+        admission: Admission,
+        settling: Settling,
+        model: ServedModel,
+        clock: Clock,
+        log: EventLog,
+    ) -> None:
+        self._policies = policies
+        self._admission = admission
+        self._settling = settling
+        self._model = model
+        self._clock = clock
+        self._log = log
+        self._told_unholdable: set[tuple[str, int]] = set()
+
+    async def enter(self, caller: Caller, request: InferRequest, *, size_bytes: int, join: Join) -> Held | Joined:
+        """Check all that can be checked, then hold a job, or join the one that has the same idempotency key.
+
+        Args:
+            caller: who is asking.
+            request: what is asked.
+            size_bytes: of the request as it came; 0 if that is not known.
+            join: is given the job that is there already, and the digest of what is asked now.
+
+        Raises:
+            GateError: it was refused.
+        """
+        policy = await self._policies.for_caller(caller)
+        check_raw_size(size_bytes, policy.plan)
+        body = self._checked_body(request, policy)
+        self._warn_if_unholdable(policy)
+        for round_number in range(_ROUNDS_MAX):
+            job = self._new_job(caller, policy, request, body, round_number)
+            outcome = await self._hold(job, policy, may_repeat=request.idempotency_key is not None)
+            if isinstance(outcome, Admitted):
+                self._log_held(outcome.job)
+                return Held(admitted=outcome, policy=policy, request=request, body=body)
+            earlier = await join(outcome.job, job.payload_digest)
+            if earlier.state is not JobState.RELEASED:
+                return Joined(job=earlier, policy=policy)
+        raise ProviderUnavailableError(
+            f"{_ROUNDS_MAX} tries with one idempotency key were released",
+            public_message="The model could not be reached for this request. Use a new key to try again.",
+        )
+
+    def _checked_body(self, request: InferRequest, policy: Policy) -> bytes:
+        """Check all that can be checked before anything is spent, and return what the worker is sent."""
+        name = (request.model or self._model.name).lower()
+        allowed = {model.lower() for model in policy.plan.models}
+        if name != self._model.name or not {name, "*"} & allowed:
+            raise ForbiddenError(
+                f"model {name!r} is not served, or not in plan {policy.plan_name}",
+                public_message=f"Your plan has no model {name!r}. Leave `model` out for the default.",
+            )
+        body = request.body(name)
+        check_size(request, body, policy.plan)
+        return body
+
+    def _warn_if_unholdable(self, policy: Policy) -> None:
+        """Tell the operator, once, of a limit that is below a single hold: it refuses everybody for ever."""
+        shards = policy.config.budget_shards
+        limits = {
+            f"plans/{policy.plan_name}.microdollars_per_day": policy.plan.microdollars_per_day,
+            f"plans/{policy.plan_name}.microdollars_per_month": policy.plan.microdollars_per_month,
+            "gate/config.budget_microdollars_per_day (a shard)": policy.config.budget_microdollars_per_day // shards,
+        }
+        for limit, value in limits.items():
+            if 0 < value < self._model.worst_case_microdollars and (limit, value) not in self._told_unholdable:
+                self._told_unholdable.add((limit, value))
+                held = self._model.worst_case_microdollars
+                self._log.error("limit.below_one_hold", limit=limit, value=value, held_microdollars=held)
+
+    def _new_job(self, caller: Caller, policy: Policy, request: InferRequest, body: bytes, round_number: int) -> Job:
+        now = self._clock.now()
+        key = request.idempotency_key or secrets.token_hex(16)
+        longest = timedelta(milliseconds=self._model.wait_ms_max + self._model.execution_ms_max)
+        return Job(
+            job_id=job_id_for(caller.uid, f"{round_number}:{key}"),
+            caller=caller.uid,
+            cohort=caller.cohort.value,
+            model=self._model.name,
+            payload_digest=payload_digest(body),
+            attempt=secrets.token_hex(8),
+            held_microdollars=self._model.worst_case_microdollars,
+            held_gpu_ms=self._model.worst_case_gpu_ms,
+            emission_us=policy.plan.emission_us,
+            shard=0,
+            token_id=caller.token_id,
+            held_at=now,
+            expires_at=now + longest + _SWEEP_MARGIN,
+        )
+
+    async def _hold(self, job: Job, policy: Policy, *, may_repeat: bool) -> Admitted | Repeated:
+        """Hold a job. If the caller goes away meanwhile, the hold is released once it is known to stand."""
+        holding = asyncio.ensure_future(self._admission.hold(job, policy, may_repeat=may_repeat))
+        try:
+            return await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            self._settling.detach(self._release_unused(holding))
+            raise
+
+    async def _release_unused(self, holding: asyncio.Future[Admitted | Repeated]) -> None:
+        with suppress(GateError):
+            outcome = await holding
+            if isinstance(outcome, Admitted):
+                left = Settlement.release("The caller went away.")
+                await self._settling.settle(outcome.job, left, reason="cancelled")
+
+    def _log_held(self, job: Job) -> None:
+        self._log.info("job.held", job_id=job.job_id, caller=job.caller, held_microdollars=job.held_microdollars)

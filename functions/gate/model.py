@@ -1,0 +1,33 @@
+"""The model that is served, and what a job of it may cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.money import Tariff
+
+_WIND_UP_MS = 20_000
+"""How long hop 1 may be busy with a job after its wait: cancelling it, and asking what it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model that callers may name, and what a job of it may cost."""
+
+    name: str
+    tariff: Tariff
+    execution_ms_max: int
+    wait_ms_max: int
+    """How long hop 1 waits for the answer: the start of a worker, the queue and the execution."""
+
+    @property
+    def worst_case_microdollars(self) -> int:
+        """The hold for one job."""
+        return self.tariff.worst_case_microdollars(
+            execution_ms_max=self.execution_ms_max, wait_ms_max=self.wait_ms_max + _WIND_UP_MS
+        )
+
+    @property
+    def worst_case_gpu_ms(self) -> int:
+        """The GPU time that is held for one job."""
+        return self.execution_ms_max + self.tariff.start_ms_max

@@ -1,0 +1,70 @@
+"""Law 4: a job ends once, whoever ends it, and whatever happens meanwhile to the one who asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from gate.admission import Admission
+from gate.errors import LedgerError
+from gate.job import Job, Settlement
+from gate.log import EventLog
+from gate.ports import Clock, Ledger
+
+_TRIES = 3
+
+
+class Settling:
+    """Settles and releases, tells the log, and lets go of what was remembered about the caller's limits."""
+
+    def __init__(self, *, ledger: Ledger, admission: Admission, clock: Clock, log: EventLog) -> None:
+        self._ledger = ledger
+        self._admission = admission
+        self._clock = clock
+        self._log = log
+        self._detached: set[asyncio.Future[Any]] = set()
+
+    async def settle(self, job: Job, settlement: Settlement, *, reason: str = "") -> Job:
+        """Settle, even if the caller goes away meanwhile, and return the job as it ended.
+
+        It is tried a few times. If the ledger stays away, the answer is given and the hold is left to the sweeper.
+        """
+        return await self.surely(self._settle(job, settlement, reason))
+
+    async def surely(self, work: Coroutine[Any, Any, Job]) -> Job:
+        """Await something that goes on to its end even if the one who awaits it is cancelled."""
+        return await asyncio.shield(self.detach(work))
+
+    def detach(self, work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+        """Let something end by itself. The loop forgets tasks that nobody holds on to."""
+        task = asyncio.ensure_future(work)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+        return task
+
+    async def _settle(self, job: Job, settlement: Settlement, reason: str) -> Job:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                done = await self._ledger.settle(job, settlement, at=self._clock.now())
+            except LedgerError as exc:
+                if not tries_left:
+                    self._log.error("job.not_settled", job_id=job.job_id, reason=str(exc))
+            else:
+                self._admission.settled(done)
+                self._log_settled(done, reason)
+                return done
+        return job
+
+    def _log_settled(self, job: Job, reason: str) -> None:
+        fields = {"failure_code": job.failure_code, "reason": reason} if job.failure_code else {}
+        self._log.info(
+            f"job.{job.state.value}",
+            job_id=job.job_id,
+            caller=job.caller,
+            held_microdollars=job.held_microdollars,
+            settled_microdollars=job.settled_microdollars,
+            **fields,
+        )
+        if (job.settled_microdollars or 0) > job.held_microdollars:
+            self._log.error("job.over_hold", job_id=job.job_id, hint="is the provider's execution timeout set?")

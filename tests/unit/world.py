@@ -1,0 +1,69 @@
+"""A gate on a SQLite ledger, with everything around it: what tests of the gate's own paths begin with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gate.guard.sweeper import Sweeper
+from gate.job import Job
+from gate.meter import Remaining
+from gate.plan import Cohort
+from gate.policy import Policies
+from gate.ports import Caller, Credentials, Provider
+from gate.request import InferRequest
+from gate.service import Answer, Gate
+from tests.makers import CREDENTIALS, FakeClock, make_documents, make_model, make_plan
+from tests.unit.doubles import BelievingVerifier, Script, Step, WatchedLedger, WatchedLog, fill
+
+DAY = ("days", "2026-11-21")
+HELD = make_model().worst_case_microdollars
+PAYLOAD = "a text that nobody else may read"
+ANONYMOUS = Credentials(bearer="anonymous-1")
+
+ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
+
+
+class World:
+    """A gate on a SQLite ledger, and everything around it."""
+
+    def __init__(self, ledger: WatchedLedger) -> None:
+        self.ledger = ledger
+        self.clock = FakeClock()
+        self.log = WatchedLog()
+        self.provider = Script()
+        self.policies = Policies(documents=ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
+        self.gate = self.another_gate()
+
+    def another_gate(self, *, provider: Provider | None = None, **changes: Any) -> Gate:
+        return Gate(
+            policies=self.policies,
+            ledger=self.ledger,
+            provider=provider or self.provider,
+            model=make_model(**changes),
+            clock=self.clock,
+            log=self.log,
+        )
+
+    def script(self, *steps: Step) -> None:
+        self.provider.steps = list(steps)
+
+    async def infer(self, inputs: Any = PAYLOAD, *, credentials: Credentials = CREDENTIALS, **fields: Any) -> Answer:
+        caller = await BelievingVerifier().verify(credentials)
+        return await self.gate.infer(caller, InferRequest(inputs=inputs, **fields))
+
+    async def quota(self, credentials: Credentials = CREDENTIALS) -> tuple[Remaining, ...]:
+        return await self.gate.quota(await BelievingVerifier().verify(credentials))
+
+    async def the_job(self) -> Job:
+        [job] = await self.ledger.jobs()
+        return job
+
+    async def counter(self, *path: str, account: str = "usage/alice") -> int:
+        return (await self.ledger.counters(account)).get(path, 0)
+
+    def sweeper(self) -> Sweeper:
+        return Sweeper(ledger=self.ledger, policies=self.policies, clock=self.clock, log=self.log)
+
+
+async def set_plan(world: World, **limits: Any) -> None:
+    await fill(world.ledger, make_documents(make_plan(**limits)))
