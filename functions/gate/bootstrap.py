@@ -7,7 +7,8 @@ for what it uses, and made inside the running event loop, never at import: the s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
@@ -18,7 +19,7 @@ import msgspec
 from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
-from gate.endpoints.answers import answer_json, quota_json
+from gate.endpoints.answers import answer_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.guard.sweeper import Sweeper
@@ -26,7 +27,7 @@ from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Documents, Ledger, Part, Provider
 from gate.providers import open_provider
 from gate.request import InferRequest
 from gate.service import Gate
@@ -109,6 +110,11 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     async def infer(call: Call[InferRequest]) -> dict[str, Any]:
         return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
 
+    async def stream(call: Call[InferRequest]) -> AsyncGenerator[dict[str, Any], None]:
+        async with aclosing(gate.stream(call.caller, call.payload, size_bytes=call.size_bytes)) as steps:
+            async for step in steps:
+                yield {"message": part_json(step)} if isinstance(step, Part) else {"result": answer_json(step)}
+
     async def quota(call: Call[NoPayload | None]) -> dict[str, Any]:
         return {"quota": quota_json(await gate.quota(call.caller))}
 
@@ -117,7 +123,9 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         store=store,
         provider=provider,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
-        infer=CallableDoor(infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log),
+        infer=CallableDoor(
+            infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log, streamer=stream
+        ),
         quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=verifier, origins=origins, log=log),
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import aclosing
 
 import pytest
 
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Provider, ProviderJob, ProviderState
+from gate.ports import Part, Provider, ProviderJob, ProviderState, Streams
 from tests.makers import NOON
 from tests.providers.hosts import API_KEY, NOT_FOR_EARS, SECRET, Host, make_order
 
@@ -146,6 +147,59 @@ class ProviderContract:
         jobs = await asyncio.gather(*(self.finish(provider) for _ in range(50)))
 
         assert all(job.state is ProviderState.COMPLETED for job in jobs)
+
+    async def stream(self, provider: Provider) -> list[Part | ProviderJob]:
+        """Hand a job over, and gather all that its stream tells but the states before its end."""
+        assert isinstance(provider, Streams)
+        async with aclosing(provider.stream(make_order())) as steps:
+            told = [step async for step in steps]
+        return [step for step in told if isinstance(step, Part) or step.state.final]
+
+    async def test_a_stream_tells_what_is_made_and_then_the_end(self, provider: Provider, host: Host) -> None:
+        """The texts together are what the model writes; how they are cut is the host's business."""
+        host.streams(("once ", "upon\n", "a time\u2028"), outputs="once upon")
+
+        *parts, end = await self.stream(provider)
+
+        assert "".join(part.text for part in parts if isinstance(part, Part)) == "once upon\na time\u2028"
+        assert isinstance(end, ProviderJob)
+        assert (end.state, end.outputs) == (ProviderState.COMPLETED, "once upon")
+        assert end.usage is not None
+        assert (end.usage.execution_ms, end.usage.start_ms) == (150, 900)
+
+    async def test_a_job_that_makes_no_parts_streams_its_end(self, provider: Provider, host: Host) -> None:
+        host.finishes("outputs")
+
+        [end] = await self.stream(provider)
+
+        assert isinstance(end, ProviderJob)
+        assert (end.state, end.outputs) == (ProviderState.COMPLETED, "outputs")
+
+    async def test_a_stream_of_bad_input_is_a_failed_job(self, provider: Provider, host: Host) -> None:
+        host.refuses_the_input("inputs: a text is expected")
+
+        [end] = await self.stream(provider)
+
+        assert isinstance(end, ProviderJob)
+        assert (end.state, end.failure_code) == (ProviderState.FAILED, "invalid-argument")
+
+    async def test_a_stream_without_an_answer_is_billed(self, provider: Provider, host: Host) -> None:
+        host.never_answers()
+
+        with pytest.raises(ProviderTimeoutError):
+            await self.stream(provider)
+
+    async def test_a_stream_of_a_refused_key_is_a_rejection(self, provider: Provider, host: Host) -> None:
+        host.refuses_the_key()
+
+        with pytest.raises(ProviderRejectedError) as caught:
+            await self.stream(provider)
+        assert_tells_nothing(caught.value)
+
+    async def test_an_expired_order_is_not_streamed(self, provider: Provider, host: Host) -> None:
+        assert isinstance(provider, Streams)
+        with pytest.raises(ProviderUnavailableError):
+            await anext(provider.stream(make_order(expires_at=NOON)))
 
     async def test_closing_twice_is_fine(self, provider: Provider) -> None:
         await self.finish(provider)

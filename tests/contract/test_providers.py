@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from gate.errors import ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Provider, ProviderState, ProviderUsage
+from gate.ports import Part, Provider, ProviderState, ProviderUsage
 from gate.providers.container import ContainerProvider
 from gate.providers.local import LocalProvider
 from gate.providers.runpod import RunPodProvider
@@ -100,6 +101,10 @@ class ScriptedHost:
 
     def finishes(self, outputs: Any) -> None:
         self.act = Act(outputs=outputs, usage=ProviderUsage(execution_ms=150, start_ms=900))
+
+    def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
+        usage = ProviderUsage(execution_ms=150, start_ms=900)
+        self.act = Act(outputs=outputs, usage=usage, parts=tuple(Part(text=text) for text in texts))
 
     def refuses_the_input(self, message: str) -> None:
         line = message.splitlines()[0][:300]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -53,6 +53,9 @@ class Host(Protocol):
 
     def finishes(self, outputs: Any) -> None:
         """Let the next job end well."""
+
+    def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
+        """Let the next job write these texts before it ends well."""
 
     def refuses_the_input(self, message: str) -> None:
         """Let the worker find the next job's input at fault."""
@@ -115,11 +118,16 @@ class RunPodDouble(HttpDouble):
         """How often a job is asked for before it has ended."""
         self.jobs: dict[str, dict[str, Any]] = {}
         self.ending: dict[str, Any] = {}
+        self.texts: tuple[str, ...] = ()
         self.finishes("outputs")
 
     def finishes(self, outputs: Any) -> None:
         usage = wire.WorkUsage(execution_ms=120, start_ms=900)
         self._ends({"result": wire.WorkResult(outputs=outputs, usage=usage).to_json()})
+
+    def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
+        self.texts = tuple(texts)
+        self.finishes(outputs)
 
     def refuses_the_input(self, message: str) -> None:
         failure = wire.WorkFailure(code="invalid-argument", message=message)
@@ -148,6 +156,8 @@ class RunPodDouble(HttpDouble):
                 return httpx.Response(200, json={"jobs": {"inQueue": 3, "inProgress": 2}, "workers": workers})
             case "GET", "status" if job_id in self.jobs:
                 return httpx.Response(200, json=self._step(job_id))
+            case "GET", "stream" if job_id in self.jobs:
+                return httpx.Response(200, json=self._streamed(job_id))
             case "POST", "cancel" if job_id in self.jobs:
                 self.jobs[job_id]["cancelled"] = True
                 return httpx.Response(200, json={"id": job_id, "status": "CANCELLED"})
@@ -156,8 +166,17 @@ class RunPodDouble(HttpDouble):
     def _take(self, envelope: dict[str, Any]) -> httpx.Response:
         wire.verify(wire.SignedRequest.from_envelope(envelope), secrets=[SECRET], now_ms=int(NOON.timestamp() * 1000))
         job_id = f"{next(_ids)}-u1"
-        self.jobs[job_id] = {"polls": self.polls}
+        self.jobs[job_id] = {"polls": self.polls, "texts": list(self.texts)}
+        if self.texts:
+            return httpx.Response(200, json={"id": job_id, "status": "IN_QUEUE"})
         return httpx.Response(200, json=self._step(job_id))
+
+    def _streamed(self, job_id: str) -> dict[str, Any]:
+        """Tell one text a question, and the state of a job that has ended once there is none left."""
+        texts = self.jobs[job_id]["texts"]
+        if texts:
+            return {"status": "IN_PROGRESS", "stream": [{"output": texts.pop(0)}]}
+        return {"status": self._step(job_id)["status"], "stream": []}
 
     def _step(self, job_id: str) -> dict[str, Any]:
         job = self.jobs[job_id]
@@ -183,6 +202,15 @@ class WorkerDouble(HttpDouble):
         usage = wire.WorkUsage(execution_ms=150, start_ms=900)
         self.ending = httpx.Response(200, json=wire.WorkResult(outputs=outputs, usage=usage).to_json())
 
+    def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
+        usage = wire.WorkUsage(execution_ms=150, start_ms=900)
+        result = wire.WorkResult(outputs=outputs, usage=usage).to_json()
+        events = [("part", {"text": text}) for text in texts] + [("progress", {"done": 1, "total": 1})]
+        told = [f"event: {name}\ndata: {json.dumps(fields, ensure_ascii=False)}\n\n" for name, fields in events]
+        end = f": still at work\n\nevent: result\ndata: {json.dumps(result)}\n\n"
+        headers = {"content-type": "text/event-stream"}
+        self.ending = httpx.Response(200, content="".join([*told, end]).encode(), headers=headers)
+
     def refuses_the_input(self, message: str) -> None:
         failure = wire.WorkFailure(code="invalid-argument", message=message)
         self.ending = httpx.Response(422, json=wire.WorkResult(failure=failure).to_json())
@@ -199,7 +227,7 @@ class WorkerDouble(HttpDouble):
         if request.method != "POST" or request.url.path != "/infer":
             return httpx.Response(404)
         self._check(request)
-        return httpx.Response(self.ending.status_code, content=self.ending.content)
+        return httpx.Response(self.ending.status_code, content=self.ending.content, headers=self.ending.headers)
 
     def _check(self, request: httpx.Request) -> None:
         """Check a request as the worker does; an assertion here is a bug of the adapter."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from gate.errors import GateError
 from gate.meter import Remaining
+from gate.ports import Part
 from gate.service import Answer
 
 
@@ -24,6 +25,14 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "quota": quota_json(answer.quota),
         "repeated": answer.repeated,
     }
+
+
+def part_json(part: Part) -> dict[str, Any]:
+    """Return what a stream tells of a job before its end: a piece of text, or how far it is."""
+    if part.progress is None:
+        return {"text": part.text}
+    done, total = part.progress
+    return {"progress": {"done": done, "total": total}}
 
 
 def quota_json(quota: tuple[Remaining, ...]) -> dict[str, Any]:

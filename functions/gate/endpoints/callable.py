@@ -2,8 +2,9 @@
 
 Request: `POST`, JSON, `{"data": …}`. Answer: `{"result": …}`, or an HTTP status of 400 or more and
 `{"error": {status, message, details}}`.
-A client that asks for `text/event-stream` gets the same as one event with status 200, refusals too: the JS SDK's
-`.stream()` looks at nothing else, and would wait for ever.
+A client that asks for `text/event-stream` gets events with status 200: `{"message": …}` for each part, and at the end
+`{"result": …}` or `{"error": …}`. Refusals too: the JS SDK's `.stream()` looks at nothing else, and would wait for
+ever.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ import asyncio
 import math
 import secrets
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec.json import Decoder
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
+from gate.endpoints.event_stream import send_events
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
 from gate.ports import Caller, CallerVerifier, Credentials
@@ -56,6 +60,8 @@ class Call(Generic[_Payload]):
 
 
 _Handler = Callable[[Call[_Payload]], Awaitable[dict[str, Any]]]
+_Streamer = Callable[[Call[_Payload]], AsyncGenerator[dict[str, Any], None]]
+"""Yields `{"message": …}` any number of times, and then `{"result": …}`."""
 
 
 class CallableDoor(Generic[_Payload]):
@@ -72,8 +78,10 @@ class CallableDoor(Generic[_Payload]):
         verifier: CallerVerifier,
         origins: Origins,
         log: EventLog,
+        streamer: _Streamer[_Payload] | None = None,
     ) -> None:
         self._handler = handler
+        self._streamer = streamer or self._whole
         self._verifier = verifier
         self._decoder = decoder
         self._origins = origins
@@ -86,37 +94,67 @@ class CallableDoor(Generic[_Payload]):
         await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        response = await self._response(request)
+        request, request_id = Request(scope, receive), secrets.token_hex(8)
+        headers = {"x-request-id": request_id, "cache-control": "no-store"}
+        try:
+            call = await self._call(request)
+        except ClientDisconnect:
+            return
+        except Exception as exc:
+            body, error = self._refusal(exc, request_id)
+            await _respond(body, error, headers, scope=scope)(scope, receive, send)
+            return
+        if _wants_events(scope):
+            await send_events(self._events(call, request_id), receive=receive, send=send, headers=headers)
+            return
+        response = await self._response(call, request_id, headers)
         await response(scope, receive, send)
 
-    async def _response(self, request: Request) -> Response:
-        request_id = secrets.token_hex(8)
-        try:
-            return await self._answer(request, request_id)
-        except ClientDisconnect:
-            return Response(status_code=499)
-        except Exception:
-            # A bug, or an answer that cannot be written as JSON.
-            self._log.error("request.failed", request_id=request_id, traceback=traceback.format_exc())
-            error = GateError(public_message="INTERNAL")
-            return _respond(request, error_json(error), error, request_id)
+    async def _call(self, request: Request) -> Call[_Payload]:
+        """Find out who asks for what.
 
-    async def _answer(self, request: Request, request_id: str) -> Response:
+        Raises:
+            GateError: nobody who may, or nothing that can be understood.
+        """
+        self._origins.check(request)
+        _check_head(request)
+        caller = await self._verifier.verify(_credentials(request))
+        async with self._reading:
+            body = await _body(request)
+            return Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
+
+    async def _response(self, call: Call[_Payload], request_id: str, headers: Mapping[str, str]) -> Response:
         try:
-            self._origins.check(request)
-            _check_head(request)
-            caller = await self._verifier.verify(_credentials(request))
-            async with self._reading:
-                body = await _body(request)
-                call = Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
-            result = await self._handler(call)
-        except GateError as exc:
+            return _respond(msgspec.json.encode({"result": await self._handler(call)}), None, headers)
+        except Exception as exc:
+            return _respond(*self._refusal(exc, request_id), headers)
+
+    async def _events(self, call: Call[_Payload], request_id: str) -> AsyncGenerator[bytes, None]:
+        try:
+            async with aclosing(self._streamer(call)) as steps:
+                async for step in steps:
+                    yield msgspec.json.encode(step)
+        except Exception as exc:
+            yield self._refusal(exc, request_id)[0]
+
+    async def _whole(self, call: Call[_Payload]) -> AsyncGenerator[dict[str, Any], None]:
+        yield {"result": await self._handler(call)}
+
+    def _refusal(self, exc: Exception, request_id: str) -> tuple[bytes, GateError]:
+        """Return what a client is told of an error, and put what it is not told into the log."""
+        if isinstance(exc, GateError):
+            try:
+                body = msgspec.json.encode(error_json(exc))
+            except UnicodeEncodeError as unwritable:
+                return self._refusal(unwritable, request_id)
             self._log.info(
                 "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
             )
-            return _respond(request, error_json(exc), exc, request_id)
-        return _respond(request, {"result": result}, None, request_id)
+            return body, exc
+        # A bug, or an answer that cannot be written as JSON.
+        self._log.error("request.failed", request_id=request_id, traceback="".join(traceback.format_exception(exc)))
+        error = GateError(public_message="INTERNAL")
+        return msgspec.json.encode(error_json(error)), error
 
     def _decode(self, body: bytes) -> _Payload:
         try:
@@ -161,12 +199,18 @@ def _credentials(request: Request) -> Credentials:
     return Credentials(bearer=bearer or None, app_check=request.headers.get("x-firebase-appcheck") or None)
 
 
-def _respond(request: Request, answer: dict[str, Any], error: GateError | None, request_id: str) -> Response:
-    body = msgspec.json.encode(answer)
-    headers = {"x-request-id": request_id, "cache-control": "no-store"}
-    if "text/event-stream" in request.headers.get("accept", ""):
-        return Response(b"data: " + body + b"\n\n", headers=headers, media_type="text/event-stream")
+def _wants_events(scope: Scope) -> bool:
+    return "text/event-stream" in Headers(scope=scope).get("accept", "")
+
+
+def _respond(
+    body: bytes, error: GateError | None, headers: Mapping[str, str], *, scope: Scope | None = None
+) -> Response:
+    """Return an answer as one event if the request of this scope wants events, else as JSON with its status."""
+    if scope and _wants_events(scope):
+        return Response(b"data: " + body + b"\n\n", headers=dict(headers), media_type="text/event-stream")
+    retry = {}
     if error and "retry_after_seconds" in error.details:
-        headers["retry-after"] = str(max(1, math.ceil(error.details["retry_after_seconds"])))
+        retry["retry-after"] = str(max(1, math.ceil(error.details["retry_after_seconds"])))
     status = error.http_status if error else 200
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    return Response(body, status_code=status, headers={**headers, **retry}, media_type="application/json")
