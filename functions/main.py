@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from gate import bootstrap
 
-_SECRETS = [SecretParam("WORKER_SECRET"), SecretParam("RUNPOD_API_KEY")]
+_SECRETS = [SecretParam(name) for name in ("WORKER_SECRET", "RUNPOD_API_KEY", "TOKEN_SECRET")]
 _CALL = {
     "region": "us-central1",
     "memory": MemoryOption.MB_512,
@@ -58,6 +58,12 @@ async def infer(_: Request) -> ASGIApp:
 async def quota(_: Request) -> ASGIApp:
     """Tell callers what they may still do, without counting as a use."""
     return bootstrap.hop1().quota
+
+
+@_endpoint(https_fn.on_request(timeout_sec=30, invoker="public", **_CALL))
+async def tokens(_: Request) -> ASGIApp:
+    """Let users make, list, revoke and delete their API tokens."""
+    return bootstrap.hop1().tokens
 
 
 @_endpoint(

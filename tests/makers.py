@@ -47,6 +47,8 @@ GENEROUS = Plan(
     input_items_max=32,
     input_characters_max=10_000,
     models=("*",),
+    tokens_max=100,
+    token_seconds_max=366 * 86_400,
 )
 """A plan that is in nobody's way, so that a test can tighten the one limit that it is about."""
 

@@ -19,22 +19,27 @@ import msgspec
 from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
+from gate.api_token import TokenSigner
+from gate.callers.api_tokens import ApiTokenVerifier
 from gate.endpoints.answers import answer_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
+from gate.endpoints.tokens import TokensEndpoint, TokensRequest
+from gate.errors import SettingsError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, Documents, Ledger, Part, Provider
+from gate.ports import CallerVerifier, Clock, DocumentStore, Ledger, Part, Provider
 from gate.providers import open_provider
 from gate.request import InferRequest
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
+from gate.tokens import Tokens
 
 
-class Store(Ledger, Documents, Protocol):
+class Store(Ledger, DocumentStore, Protocol):
     """A ledger with the owner's documents beside it."""
 
 
@@ -56,6 +61,7 @@ class Hop1:
     sweeper: Sweeper
     infer: ASGIApp
     quota: ASGIApp
+    tokens: ASGIApp
 
     async def close(self) -> None:
         """Let go of connections and files."""
@@ -96,7 +102,8 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
     store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
     provider = open_provider(settings, clock=clock)
-    verifier = _verifier(settings, clock)
+    signer = token_signer(settings)
+    verifier = ApiTokenVerifier(_verifier(settings, clock), signer=signer, clock=clock)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     gate = Gate(
         policies=policies,
@@ -107,6 +114,8 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         log=log,
     )
 
+    tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
+
     async def infer(call: Call[InferRequest]) -> dict[str, Any]:
         return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
 
@@ -116,6 +125,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
                 yield {"message": part_json(step)} if isinstance(step, Part) else {"result": answer_json(step)}
 
     async def quota(call: Call[NoPayload | None]) -> dict[str, Any]:
+        await tokens.use(call.caller)
         return {"quota": quota_json(await gate.quota(call.caller))}
 
     return Hop1(
@@ -127,6 +137,13 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
             infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log, streamer=stream
         ),
         quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=verifier, origins=origins, log=log),
+        tokens=CallableDoor(
+            TokensEndpoint(tokens, clock=clock),
+            Decoder(Envelope[TokensRequest]),
+            verifier=verifier,
+            origins=origins,
+            log=log,
+        ),
     )
 
 
@@ -143,6 +160,20 @@ def open_store(kind: LedgerKind, *, project: str, sqlite_path: str) -> Store:
             return SqliteLedger(sqlite_path)
         case _:
             assert_never(kind)
+
+
+def token_signer(settings: Settings) -> TokenSigner:
+    """Return what makes and reads this project's API tokens.
+
+    Raises:
+        SettingsError: a secret is too short to be one.
+    """
+    try:
+        return TokenSigner(
+            project=settings.project, secrets=[secret.reveal().encode() for secret in settings.token_secrets]
+        )
+    except ValueError as exc:
+        raise SettingsError(str(exc)) from exc
 
 
 def served_model(settings: Settings, *, on: date) -> ServedModel:

@@ -52,6 +52,10 @@ class Environment:
         """Return a value that does not show itself; false if it is absent."""
         return Secret(self.text(name, ""))
 
+    def secrets(self, name: str) -> tuple[Secret, ...]:
+        """Return what stands between commas, as values that do not show themselves."""
+        return tuple(Secret(word) for word in self.words(name))
+
     def words(self, name: str) -> tuple[str, ...]:
         """Return what stands between commas."""
         return tuple(word.strip().rstrip("/") for word in self._env.get(name, "").split(",") if word.strip())

@@ -8,6 +8,7 @@
     ├── ConflictError               the same idempotency key came with another payload
     ├── JobNotFoundError            no such job, or not this caller's
     ├── JobCancelledError           its caller stopped the job
+    ├── TokenNotFoundError          no such API token, or not this caller's
     ├── QuotaExceededError          a limit is reached; says which, and when to come back
     ├── PolicyError                 a plan or the gate's configuration is missing or malformed
     ├── LedgerError                 the ledger cannot be reached or gave no clear answer
@@ -108,6 +109,14 @@ class JobCancelledError(GateError):
     code = "cancelled"
     http_status = 499
     default_message = "This request was cancelled."
+
+
+class TokenNotFoundError(GateError):
+    """No such API token, or it is another caller's: the two cannot be told apart from outside."""
+
+    code = "not-found"
+    http_status = 404
+    default_message = "There is no such API token."
 
 
 class QuotaExceededError(GateError):

@@ -63,6 +63,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Of all items together."""
     models: tuple[str, ...]
     """Names of the models this plan may use. Empty means none."""
+    tokens_max: Annotated[int, Meta(ge=0, le=100)]
+    """API tokens that a caller may have at once."""
+    token_seconds_max: Annotated[int, Meta(ge=0, le=10 * 366 * 86_400)]
+    """The longest lifetime of one."""
 
     @property
     def emission_us(self) -> int:
@@ -104,6 +108,8 @@ STARTER_PLANS = {
         input_items_max=64,
         input_characters_max=50_000,
         models=("*",),
+        tokens_max=10,
+        token_seconds_max=366 * 86_400,
     ),
     "anonymous": Plan(
         requests_per_minute=6,
@@ -118,6 +124,8 @@ STARTER_PLANS = {
         input_items_max=16,
         input_characters_max=10_000,
         models=("*",),
+        tokens_max=0,
+        token_seconds_max=0,
     ),
 }
 """Plans that `twohop init` writes where there are none. The names are free; these two are what a newcomer sees."""

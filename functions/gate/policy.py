@@ -75,7 +75,8 @@ class Policies:
                 f"gate/config names no plan for the cohort {caller.cohort.value!r}",
                 public_message="This kind of account may not use the service.",
             )
-        return Policy(plan=await self._plan(name, user, caller.uid), plan_name=name, config=config)
+        plan = await self._plan(name, user, caller.uid)
+        return Policy(plan=_for_credential(plan, caller.models), plan_name=name, config=config)
 
     async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
         plan = await self._document(f"plans/{name}", Plan)
@@ -173,6 +174,14 @@ class Policies:
         if self._told.get(path) != reason:
             self._told[path] = reason
             self._notifier.notify("policy.malformed", document=path, reason=reason)
+
+
+def _for_credential(plan: Plan, models: tuple[str, ...]) -> Plan:
+    """Return a plan with no other models than a caller's credential opens."""
+    if "*" in models:
+        return plan
+    opened = models if "*" in plan.models else [model for model in plan.models if model.lower() in models]
+    return msgspec.structs.replace(plan, models=tuple(opened))
 
 
 def _kept_path(path: str) -> str:

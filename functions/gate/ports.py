@@ -46,6 +46,8 @@ class Caller:
     """The API token that was shown, of which `tokens/{token_id}` must still be there when a job is held."""
     token_budget: Budget = NO_BUDGET
     """What that token may spend, within what its owner may."""
+    models: tuple[str, ...] = ("*",)
+    """The models that the credential opens, `*` for all; none for one that may only read usage."""
 
 
 class CallerVerifier(Protocol):
@@ -163,6 +165,26 @@ class Documents(Protocol):
 
     async def collection(self, name: str) -> dict[str, dict[str, Any]]:
         """Return all documents of a collection by name."""
+        ...
+
+
+class DocumentStore(Documents, Protocol):
+    """Documents that are made, changed and removed one by one."""
+
+    async def create(self, path: str, document: Mapping[str, Any]) -> bool:
+        """Make a document. Returns whether it is new; one that was there is left as it is."""
+        ...
+
+    async def update(self, path: str, fields: Mapping[str, Any]) -> bool:
+        """Replace fields of a document. Returns whether it was there; none is made."""
+        ...
+
+    async def delete(self, path: str) -> bool:
+        """Remove a document. Returns whether it was there."""
+        ...
+
+    async def find(self, collection: str, field: str, value: str, *, limit: int = 1000) -> dict[str, dict[str, Any]]:
+        """Return a collection's documents in which a field has a value, by name."""
         ...
 
 

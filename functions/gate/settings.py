@@ -65,6 +65,8 @@ class Settings:
     provider: str
     """Who runs the worker: a name of `gate.providers.PROVIDERS`, whose settings are read by itself."""
     worker_secret: Secret = field(repr=False)
+    token_secrets: tuple[Secret, ...] = field(repr=False)
+    """They sign API tokens: the first makes new ones, all are believed. None: there are no API tokens."""
     model: str
     hardware: str
     """`provider/sku` of the price table, for example runpod/AMPERE_24; `own` for a price of your own."""
@@ -105,6 +107,7 @@ class Settings:
             project_number=read.text("PROJECT_NUMBER", ""),
             provider=read.text("PROVIDER", "runpod"),
             worker_secret=read.secret("WORKER_SECRET"),
+            token_secrets=read.secrets("TOKEN_SECRET"),
             model=read.text("MODEL", "all-MiniLM-L6-v2"),
             hardware=read.text("HARDWARE", "runpod/AMPERE_16"),
             price_nanodollars_per_second=read.number("PRICE_NANODOLLARS_PER_SECOND", 0, least=0),

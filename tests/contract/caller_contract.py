@@ -48,9 +48,9 @@ SUBJECTS = {
     "surrogate": "\ud800",
 }
 
+EXPIRED = {"expired": NOON_SECONDS - 1, "expires-now": NOON_SECONDS}
+
 TIMES = {
-    "expired": {"exp": NOON_SECONDS - 1},
-    "expires-now": {"exp": NOON_SECONDS},
     "no-expiry": {"exp": ...},
     "expiry-text": {"exp": str(NOON_SECONDS + 60)},
     "expiry-true": {"exp": True},
@@ -119,15 +119,9 @@ class CallerVerifierContract(ABC):
         """A slash in it would make one caller's counters another document's."""
         await self.refused(verifier, self.make_token(uid))
 
-    @pytest.mark.parametrize("claims", TIMES.values(), ids=TIMES)
-    async def test_a_token_out_of_its_time_is_refused(self, verifier: CallerVerifier, claims: dict[str, Any]) -> None:
-        await self.refused(verifier, self.make_token("alice", **claims))
-
-    @pytest.mark.parametrize("claims", ADDRESSEES.values(), ids=ADDRESSEES)
-    async def test_a_token_of_another_issuer_or_project_is_refused(
-        self, verifier: CallerVerifier, claims: dict[str, Any]
-    ) -> None:
-        await self.refused(verifier, self.make_token("alice", **claims))
+    @pytest.mark.parametrize("seconds", EXPIRED.values(), ids=EXPIRED)
+    async def test_a_token_that_has_expired_is_refused(self, verifier: CallerVerifier, seconds: int) -> None:
+        await self.refused(verifier, self.make_token("alice", exp=seconds))
 
     async def test_a_token_that_was_good_is_refused_once_it_has_expired(
         self, verifier: CallerVerifier, clock: FakeClock
@@ -148,7 +142,21 @@ class CallerVerifierContract(ABC):
             assert (await verifier.verify(Credentials(bearer=token))).uid == uid
 
 
-class SignedTokenContract(CallerVerifierContract):
+class WebTokenContract(CallerVerifierContract):
+    """What is promised besides by those whose tokens are JSON Web Tokens."""
+
+    @pytest.mark.parametrize("claims", TIMES.values(), ids=TIMES)
+    async def test_a_token_out_of_its_time_is_refused(self, verifier: CallerVerifier, claims: dict[str, Any]) -> None:
+        await self.refused(verifier, self.make_token("alice", **claims))
+
+    @pytest.mark.parametrize("claims", ADDRESSEES.values(), ids=ADDRESSEES)
+    async def test_a_token_of_another_issuer_or_project_is_refused(
+        self, verifier: CallerVerifier, claims: dict[str, Any]
+    ) -> None:
+        await self.refused(verifier, self.make_token("alice", **claims))
+
+
+class SignedTokenContract(WebTokenContract):
     """What is promised besides by those whose tokens are signed."""
 
     async def test_a_changed_token_is_refused(self, verifier: CallerVerifier) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Any
 
 import jwt
 import pytest
 
+from gate.api_token import Grant, TokenSigner
+from gate.callers.api_tokens import ApiTokenVerifier
 from gate.callers.app_check import AppCheckVerifier
 from gate.callers.dev import DevSignIn
 from gate.callers.emulator import EmulatorCallerVerifier
@@ -26,9 +29,11 @@ from tests.callers.google import (
     key_set,
     sign,
 )
-from tests.contract.caller_contract import CallerVerifierContract, SignedTokenContract
+from tests.contract.caller_contract import NOON_SECONDS, CallerVerifierContract, SignedTokenContract, WebTokenContract
 from tests.makers import FakeClock
 
+TOKEN_SIGNER = TokenSigner(project=PROJECT, secrets=[b"a secret that signs API tokens, long enough"])
+FOREIGN_SIGNER = TokenSigner(project="other-project", secrets=[b"a secret that signs API tokens, long enough"])
 DEV_SECRET = "a secret of dev mode, long enough to be one"
 
 
@@ -97,7 +102,7 @@ class TestAppCheckVerifier(TestFirebaseCallerVerifier):
         )
 
 
-class TestEmulatorCallerVerifier(CallerVerifierContract):
+class TestEmulatorCallerVerifier(WebTokenContract):
     @pytest.fixture
     def verifier(self, clock: FakeClock) -> CallerVerifier:
         return EmulatorCallerVerifier(project=PROJECT, clock=clock, deployed=False)
@@ -125,3 +130,47 @@ class TestDevSignIn(SignedTokenContract):
         caller = await sign_in.verify(Credentials(bearer=sign_in.mint("carol", anonymous=True)))
 
         assert (caller.uid, caller.cohort.value) == ("carol", "anonymous")
+
+
+class TestApiTokenVerifier(CallerVerifierContract):
+    @pytest.fixture
+    def verifier(self, google: KeyServer, clock: FakeClock) -> CallerVerifier:
+        return ApiTokenVerifier(firebase_verifier(google, clock), signer=TOKEN_SIGNER, clock=clock)
+
+    def make_token(self, uid: Any, *, anonymous: bool = False, **claims: Any) -> str:
+        expires_at = claims.get("exp", NOON_SECONDS + 600)
+        cohort = "anonymous" if anonymous else "verified"
+        owner = {} if uid is ... else uid
+        return TOKEN_SIGNER.write(
+            Grant(owner, cohort, ("models",), expires_at, hashlib.sha256(repr(uid).encode()).digest())
+        )
+
+    async def test_nobody_is_asked_about_a_token(self, clock: FakeClock) -> None:
+        """Neither about a good one nor about a forged one: a flood of them costs no read and no call."""
+        verifier = ApiTokenVerifier(_AskedVerifier(), signer=TOKEN_SIGNER, clock=clock)
+        token = self.make_token("alice")
+
+        assert (await verifier.verify(Credentials(bearer=token))).uid == "alice"
+        await self.refused(verifier, token[:-1])
+        await self.refused(ApiTokenVerifier(_AskedVerifier(), signer=FOREIGN_SIGNER, clock=clock), token)
+
+    async def test_a_token_names_the_document_it_lives_by_and_the_models_it_opens(self, clock: FakeClock) -> None:
+        verifier = ApiTokenVerifier(_AskedVerifier(), signer=TOKEN_SIGNER, clock=clock)
+        grant = Grant("alice", "verified", ("usage", "model:Small-1"), NOON_SECONDS + 600, b"s" * 16)
+
+        caller = await verifier.verify(Credentials(bearer=TOKEN_SIGNER.write(grant)))
+
+        assert (caller.token_id, caller.models) == (grant.token_id, ("small-1",))
+
+    async def test_an_id_token_is_for_the_sign_in_to_judge(self, verifier: CallerVerifier) -> None:
+        """It opens every model, and lives by no document."""
+        caller = await verifier.verify(Credentials(bearer=sign(id_claims("alice"))))
+
+        assert (caller.uid, caller.token_id, caller.models) == ("alice", None, ("*",))
+
+
+class _AskedVerifier:
+    """Must not be asked."""
+
+    async def verify(self, credentials: Credentials) -> Any:
+        raise AssertionError("an API token was shown to the sign-in")

@@ -57,6 +57,7 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
             Route("/healthz", healthz),
             Route("/{project}/{region}/infer", hop1.infer),
             Route("/{project}/{region}/quota", hop1.quota),
+            Route("/{project}/{region}/tokens", hop1.tokens),
         ],
         lifespan=lifespan,
         # A page elsewhere could point a name of its own at this machine, and would then be of this origin.

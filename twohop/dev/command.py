@@ -28,6 +28,7 @@ from twohop.dev.app import make_app
 from twohop.dev.worker_process import WorkerError, WorkerProcess
 
 PROJECT = "demo-twohop"
+TOKEN_SECRET_FILE = "token_secret"  # noqa: S105 - a file's name
 
 _console = Console(stderr=True, highlight=False)
 
@@ -92,6 +93,7 @@ def _environment(state: Path, model: str | None, worker_url: str, worker_secret:
         "SQLITE_PATH": str(state / "ledger.sqlite3"),
         "SIGN_IN": "dev",
         "DEV_SIGN_IN_SECRET": _kept_secret(state / "sign_in_secret"),
+        "TOKEN_SECRET": _kept_secret(state / TOKEN_SECRET_FILE),
         "PROVIDER": "local",
         "LOCAL_WORKER_URL": worker_url,
         "WORKER_SECRET": worker_secret,
@@ -99,7 +101,7 @@ def _environment(state: Path, model: str | None, worker_url: str, worker_secret:
 
 
 def _kept_secret(path: Path) -> str:
-    """Return this folder's sign-in secret, so that a token outlives a restart."""
+    """Return a secret of this folder, so that what it signed outlives a restart."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_hex(32), "utf-8")

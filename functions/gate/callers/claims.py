@@ -64,12 +64,16 @@ def session_of(claims: VerifiedClaims) -> Session:
     Raises:
         UnauthenticatedError: the claims name nobody, or nobody whose documents could be named.
     """
-    caller = Caller(uid=_uid(claims.get("sub")), cohort=_cohort(claims.get("firebase")))
+    caller = Caller(uid=checked_uid(claims.get("sub")), cohort=_cohort(claims.get("firebase")))
     return Session(caller=caller, signed_in_at=_seconds(claims, "auth_time"), expires_at=_seconds(claims, "exp"))
 
 
-def _uid(subject: object) -> str:
-    """Return a subject that can name a document. Unprintable ones cannot: a lone surrogate is no UTF-8."""
+def checked_uid(subject: object) -> str:
+    """Return a subject that can name a document. Unprintable ones cannot: a lone surrogate is no UTF-8.
+
+    Raises:
+        UnauthenticatedError: it cannot.
+    """
     if not isinstance(subject, str) or not 0 < len(subject) <= UID_CHARS_MAX:
         raise UnauthenticatedError("the token's subject is missing, empty or too long")
     if "/" in subject or not subject.isprintable() or _RESERVED.match(subject):

@@ -49,11 +49,15 @@ def decode_job(fields: Mapping[str, Any], version: str) -> Job:
     Raises:
         LedgerError: somebody changed it into something that is no job.
     """
-    plain = {name: _plain_time(value) for name, value in fields.items()}
     try:
-        return msgspec.convert({**plain, "version": version}, Job)
+        return msgspec.convert({**plain_fields(fields), "version": version}, Job)
     except msgspec.ValidationError as exc:
         raise LedgerError(f"{job_path(fields.get('job_id', '?'))} is malformed: {exc}") from exc
+
+
+def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's fields with times of Python's own kind."""
+    return {name: _plain_time(value) for name, value in fields.items()}
 
 
 def counts(moves: Sequence[Move], *, settled_at: datetime | None = None) -> list[Count]:

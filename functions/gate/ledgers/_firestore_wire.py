@@ -130,7 +130,8 @@ class FirestoreWire:
             case Replace():
                 batch.set(reference, dict(write.fields))
             case Delete():
-                batch.delete(reference, option=self._at(write.version))
+                there = self._client.write_option(exists=True)
+                batch.delete(reference, option=self._at(write.version) if write.version else there)
             case Count():
                 # The public methods cannot say "lift, then add" of one field in one write, and writes are billed.
                 batch._add_write_pbs([_count(reference._document_path, write)])

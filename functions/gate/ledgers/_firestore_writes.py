@@ -41,6 +41,14 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """Change fields of a document that must be there, at whichever version."""
+
+    path: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replace:
     """Write a whole document, whatever was there before."""
 
@@ -50,10 +58,10 @@ class Replace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delete:
-    """Remove a document that must still be at this version."""
+    """Remove a document that must still be at this version; without one, it must only be there."""
 
     path: str
-    version: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from gate.ledgers._firestore_documents import (
     decode_job,
     encode_job,
     job_path,
+    plain_fields,
 )
 from gate.ledgers._firestore_writes import (
     SCHEMA_VERSION,
@@ -32,6 +33,7 @@ from gate.ledgers._firestore_writes import (
     Replace,
     Touch,
     Update,
+    Write,
 )
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
@@ -135,7 +137,7 @@ class FirestoreLedger:
     async def read(self, path: str) -> dict[str, Any] | None:
         """See `Documents.read`."""
         found = await self._wire.get(path)
-        return found.fields if found else None
+        return plain_fields(found.fields) if found else None
 
     async def write(self, path: str, document: Mapping[str, Any]) -> None:
         """See `Documents.write`."""
@@ -163,11 +165,36 @@ class FirestoreLedger:
         """See `Documents.collection`."""
         return {one.name: one.fields for one in await self._wire.query(name)}
 
+    async def create(self, path: str, document: Mapping[str, Any]) -> bool:
+        """See `DocumentStore.create`."""
+        return await self._took(Create(path=path, fields={**document, **SCHEMA_VERSION}))
+
+    async def update(self, path: str, fields: Mapping[str, Any]) -> bool:
+        """See `DocumentStore.update`."""
+        return await self._took(Touch(path=path, fields=fields))
+
+    async def delete(self, path: str) -> bool:
+        """See `DocumentStore.delete`."""
+        return await self._took(Delete(path=path))
+
+    async def find(self, collection: str, field: str, value: str, *, limit: int = 1000) -> dict[str, dict[str, Any]]:
+        """See `DocumentStore.find`."""
+        found = await self._wire.query(collection, where={(field, "=="): value}, limit=limit)
+        return {one.name: plain_fields(one.fields) for one in found}
+
     async def close(self) -> None:
         """See `Ledger.close`."""
         wire, self._open_wire, self._closed = self._open_wire, None, True
         if wire:
             await wire.close()
+
+    async def _took(self, write: Write) -> bool:
+        """Do one write, and say whether its document was as the write demands."""
+        try:
+            await self._wire.commit([write])
+        except PreconditionError:
+            return False
+        return True
 
     @property
     def _wire(self) -> FirestoreWire:

@@ -107,9 +107,34 @@ class SqliteLedger:
         rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
         return {path.removeprefix(f"{name}/"): msgspec.json.decode(document) for path, document in rows}
 
+    async def create(self, path: str, document: Mapping[str, Any]) -> bool:
+        """See `DocumentStore.create`."""
+        return await self._changed("INSERT OR IGNORE INTO documents VALUES (:path, :fields)", path, document)
+
+    async def update(self, path: str, fields: Mapping[str, Any]) -> bool:
+        """See `DocumentStore.update`."""
+        query = "UPDATE documents SET document = json_patch(document, :fields) WHERE path = :path"
+        return await self._changed(query, path, fields)
+
+    async def delete(self, path: str) -> bool:
+        """See `DocumentStore.delete`."""
+        return await self._changed("DELETE FROM documents WHERE path = :path", path, {})
+
+    async def find(self, collection: str, field: str, value: str, *, limit: int = 1000) -> dict[str, dict[str, Any]]:
+        """See `DocumentStore.find`."""
+        query = """SELECT path, document FROM documents WHERE substr(path, 1, length(:under)) = :under
+                   AND json_extract(document, '$.' || :field) = :value ORDER BY path LIMIT :limit"""
+        values = {"under": f"{collection}/", "field": field, "value": value, "limit": limit}
+        rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
+        return {path.removeprefix(f"{collection}/"): msgspec.json.decode(document) for path, document in rows}
+
     async def close(self) -> None:
         """See `Ledger.close`."""
         await self._file.close()
+
+    async def _changed(self, query: str, path: str, fields: Mapping[str, Any]) -> bool:
+        values = {"path": path, "fields": msgspec.json.encode(dict(fields)).decode()}
+        return await self._file.run(lambda connection: connection.execute(query, values).rowcount > 0)
 
     async def _select(self, rest: str, values: tuple[object, ...]) -> list[Job]:
         query = f"SELECT job FROM jobs {rest}"  # noqa: S608 - `rest` is a constant of this file
