@@ -21,6 +21,7 @@ _SECTIONS = {
         "init": ("twohop.commands.init:init", "Write the first plans and the first budget, where there are none."),
         "plan": ("twohop.commands.plan:plan", "Plans: show and change what callers may do."),
         "user": ("twohop.commands.user:user", "One user: their plan, their own limits, disabled or not."),
+        "token": ("twohop.commands.token:token", "API tokens: made for a user, listed, found, revoked."),
         "budget": ("twohop.commands.budget:budget", "The global budget that nothing goes beyond."),
     },
     "See what happened": {

@@ -12,6 +12,10 @@ from gate.settings import LedgerKind
 from twohop.errors import BadInputError
 
 DEV_LEDGER = ".twohop/ledger.sqlite3"
+DEV_PROJECT = "demo-twohop"
+"""What `twohop dev` calls itself."""
+TOKEN_SECRET_FILE = "token_secret"  # noqa: S105 - a file's name
+"""Beside the dev ledger."""
 _PROJECT_NAMES = ("GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT")
 _ENV_LINE = re.compile(r"^\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*$")
 

@@ -47,6 +47,15 @@ class Session:
 
         return self._clock or SystemClock()
 
+    @property
+    def ledger(self) -> ConfiguredLedger:
+        """The ledger that is meant.
+
+        Raises:
+            BadInputError: nothing says which.
+        """
+        return configured_ledger(self._options, env=os.environ, folder=Path())
+
     def now(self) -> datetime:
         """Return the time in UTC."""
         return self.clock.now()
@@ -58,7 +67,7 @@ class Session:
             BadInputError: it is not said which ledger, or its file is not there and may not be created.
             LedgerError: it cannot be reached.
         """
-        ledger = configured_ledger(self._options, env=os.environ, folder=Path())
+        ledger = self.ledger
         click.secho(f"ledger: {ledger}", err=True, dim=True)
         # Opening a SQLite file creates it: a mistyped path would then look like a ledger with nothing in it.
         if ledger.kind is LedgerKind.SQLITE and not may_create and not Path(ledger.sqlite_path).exists():

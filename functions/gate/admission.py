@@ -61,6 +61,9 @@ class Admission:
         """
         account = meter.usage_account(job.caller)
         denial = self._denials.recall(account, policy.plan, now=self._clock.now())
+        if job.token_id:
+            # Only the commit of a hold knows whether the token lives, so no answer is given again without one.
+            denial, may_repeat = None if may_repeat else denial, False
         if denial is None:
             outcome = await self._hold_on_some_shard(job, policy)
             if not isinstance(outcome, Denied):

@@ -21,6 +21,7 @@ from datetime import datetime
 import msgspec
 
 from gate.errors import UnauthenticatedError
+from gate.plan import Budget
 
 PREFIX = "th_"
 CHARS_MAX = 3_000
@@ -48,11 +49,18 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     """Seconds since 1970 UTC."""
     secret: bytes
     """Random; nobody has it but who holds the token."""
+    amounts: tuple[int | None, ...] = ()
+    """Of its budget, in the order of `Budget`'s fields."""
 
     @property
     def token_id(self) -> str:
         """Name the token's document: by a hash, which is all that is kept of the secret."""
         return hashlib.sha256(b"twohop token\n" + self.secret).hexdigest()[:_ID_CHARS]
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent by it, within what its owner may."""
+        return Budget(**dict(zip(Budget.__struct_fields__, self.amounts, strict=False)))
 
     def __repr__(self) -> str:
         return f"Grant({self.token_id})"

@@ -20,7 +20,7 @@ from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
 from gate.api_token import TokenSigner
-from gate.callers.api_tokens import ApiTokenVerifier
+from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.endpoints.answers import answer_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
@@ -115,6 +115,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     )
 
     tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
+    live = LiveTokenVerifier(verifier, tokens=tokens)
 
     async def infer(call: Call[InferRequest]) -> dict[str, Any]:
         return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
@@ -125,7 +126,6 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
                 yield {"message": part_json(step)} if isinstance(step, Part) else {"result": answer_json(step)}
 
     async def quota(call: Call[NoPayload | None]) -> dict[str, Any]:
-        await tokens.use(call.caller)
         return {"quota": quota_json(await gate.quota(call.caller))}
 
     return Hop1(
@@ -136,11 +136,11 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         infer=CallableDoor(
             infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log, streamer=stream
         ),
-        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=verifier, origins=origins, log=log),
+        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=live, origins=origins, log=log),
         tokens=CallableDoor(
             TokensEndpoint(tokens, clock=clock),
             Decoder(Envelope[TokensRequest]),
-            verifier=verifier,
+            verifier=live,
             origins=origins,
             log=log,
         ),

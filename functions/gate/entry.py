@@ -91,7 +91,7 @@ class Entry:
         """
         policy = await self._policies.for_caller(caller)
         check_raw_size(size_bytes, policy.plan)
-        body = self._checked_body(request, policy)
+        body = self._checked_body(caller, request, policy)
         self._warn_if_unholdable(policy)
         for round_number in range(_ROUNDS_MAX):
             job = self._new_job(caller, policy, request, body, round_number)
@@ -107,14 +107,17 @@ class Entry:
             public_message="The model could not be reached for this request. Use a new key to try again.",
         )
 
-    def _checked_body(self, request: InferRequest, policy: Policy) -> bytes:
+    def _checked_body(self, caller: Caller, request: InferRequest, policy: Policy) -> bytes:
         """Check all that can be checked before anything is spent, and return what the worker is sent."""
+        if not caller.models:
+            raise ForbiddenError("a usage token", public_message="This API token may only read usage.")
         name = (request.model or self._model.name).lower()
         allowed = {model.lower() for model in policy.plan.models}
         if name != self._model.name or not {name, "*"} & allowed:
+            whose = "This API token" if caller.token_id else "Your plan"
             raise ForbiddenError(
                 f"model {name!r} is not served, or not in plan {policy.plan_name}",
-                public_message=f"Your plan has no model {name!r}. Leave `model` out for the default.",
+                public_message=f"{whose} has no model {name!r}. Leave `model` out for the default.",
             )
         body = request.body(name)
         check_size(request, body, policy.plan)

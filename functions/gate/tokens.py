@@ -27,10 +27,11 @@ from gate.errors import (
     TokenNotFoundError,
     UnauthenticatedError,
 )
-from gate.plan import Plan
+from gate.meter import token_path
+from gate.plan import NO_BUDGET, Budget, Plan
 from gate.policy import Policies
 from gate.ports import Caller, Clock, DocumentStore
-from gate.scopes import MODELS, Scopes, models_of
+from gate.token_scopes import MODELS, Scopes, models_of
 
 TOKENS = "tokens"
 REVOKED = "revoked_tokens"
@@ -57,6 +58,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     label: str
     scopes: tuple[str, ...]
+    budget: Budget = NO_BUDGET
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None = None
@@ -79,7 +81,13 @@ class Tokens:
         self._clock = clock
 
     async def create(
-        self, caller: Caller, *, label: str, lifetime: Lifetime | int, scopes: Scopes = (MODELS,)
+        self,
+        caller: Caller,
+        *,
+        label: str,
+        lifetime: Lifetime | int,
+        scopes: Scopes = (MODELS,),
+        budget: Budget = NO_BUDGET,
     ) -> tuple[str, Token]:
         """Make a token. The text that is returned exists nowhere else and cannot be had again.
 
@@ -88,6 +96,7 @@ class Tokens:
             label: the owner's own word for it.
             lifetime: how long it works: a word, or seconds.
             scopes: what it may be used for.
+            budget: what may be spent by it, within what the plan allows.
 
         Raises:
             ForbiddenError: the caller's plan allows none, or they came with a token.
@@ -100,14 +109,14 @@ class Tokens:
         _check_models(scopes, plan)
         self._check_switched_on()
         await self._check_room(caller, plan, more=1)
-        grant, token = self._made(caller, label, seconds, scopes)
+        grant, token = self._made(caller, label, seconds, scopes, budget)
         # An id of 128 random bits that is there already is our own, of a try whose answer was lost.
-        await self._documents.create(_path(token.token_id), _document(token))
+        await self._documents.create(token_path(token.token_id), _document(token))
         try:
             # Of many that are made at once, each sees all that came before it: never are there too many.
             await self._check_room(caller, plan, more=0)
         except (QuotaExceededError, LedgerError):
-            await self._documents.delete(_path(token.token_id))
+            await self._documents.delete(token_path(token.token_id))
             raise
         return self._signer.write(grant), token
 
@@ -167,12 +176,12 @@ class Tokens:
             return token
         revoked = msgspec.structs.replace(token, revoked_at=self._clock.now())
         await self._documents.create(_revoked_path(token.token_id), _document(revoked))
-        await self._documents.delete(_path(token.token_id))
+        await self._documents.delete(token_path(token.token_id))
         return revoked
 
     async def forget(self, token: Token) -> None:
         """Delete a token, whoever owns it. Its ability to work goes first."""
-        await self._documents.delete(_path(token.token_id))
+        await self._documents.delete(token_path(token.token_id))
         await self._documents.delete(_revoked_path(token.token_id))
 
     async def use(self, caller: Caller) -> None:
@@ -183,7 +192,7 @@ class Tokens:
         """
         if caller.token_id is None:
             return
-        if not await self._documents.update(_path(caller.token_id), {"last_used_at": self._clock.now()}):
+        if not await self._documents.update(token_path(caller.token_id), {"last_used_at": self._clock.now()}):
             raise UnauthenticatedError(f"the API token {caller.token_id} was revoked")
 
     async def _own(self, caller: Caller, token_id: str) -> Token:
@@ -209,7 +218,7 @@ class Tokens:
                 public_message="This service has no API tokens: its owner has not switched them on.",
             )
 
-    def _made(self, caller: Caller, label: str, seconds: int, scopes: Scopes) -> tuple[Grant, Token]:
+    def _made(self, caller: Caller, label: str, seconds: int, scopes: Scopes, budget: Budget) -> tuple[Grant, Token]:
         now = self._clock.now()
         grant = Grant(
             owner=caller.uid,
@@ -217,12 +226,14 @@ class Tokens:
             scopes=scopes,
             expires_at=int(now.timestamp()) + seconds,
             secret=secrets.token_bytes(SECRET_BYTES),
+            amounts=() if budget == NO_BUDGET else msgspec.structs.astuple(budget),
         )
         token = Token(
             token_id=grant.token_id,
             owner=caller.uid,
             label=label,
             scopes=scopes,
+            budget=budget,
             created_at=now,
             expires_at=datetime.fromtimestamp(grant.expires_at, UTC),
         )
@@ -257,10 +268,6 @@ def _check_models(scopes: Scopes, plan: Plan) -> None:
         raise InvalidRequestError(f"scopes name the model {missing[0]!r}, which your plan does not have")
 
 
-def _path(token_id: str) -> str:
-    return f"{TOKENS}/{token_id}"
-
-
 def _revoked_path(token_id: str) -> str:
     return f"{REVOKED}/{token_id}"
 
@@ -276,4 +283,4 @@ def _token(token_id: str, document: Mapping[str, Any]) -> Token:
     try:
         return msgspec.convert({**document, "token_id": token_id}, Token)
     except msgspec.ValidationError as exc:
-        raise LedgerError(f"{_path(token_id)} is malformed: {exc}") from exc
+        raise LedgerError(f"{token_path(token_id)} is malformed: {exc}") from exc

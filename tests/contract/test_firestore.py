@@ -20,6 +20,7 @@ from gate.job import Job, JobState, Settlement
 from gate.ledgers import _firestore_wire
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ports import Admitted, Denied, Repeated
+from tests.contract.document_contract import DocumentStoreContract
 from tests.contract.ledger_contract import (
     DAY,
     LATER,
@@ -75,7 +76,7 @@ class TestFirestoreLedger(LedgerContract):
     pass
 
 
-class TestFirestoreDocuments(DocumentsContract):
+class TestFirestoreDocuments(DocumentsContract, DocumentStoreContract):
     pass
 
 

@@ -15,6 +15,7 @@ import pytest
 from gate.errors import LedgerError
 from gate.ledgers.sqlite import SqliteLedger
 from gate.ports import Admitted
+from tests.contract.document_contract import DocumentStoreContract
 from tests.contract.ledger_contract import DAY, DocumentsContract, LedgerContract, hold
 from tests.makers import make_job, make_plan
 
@@ -88,5 +89,5 @@ class TestSqliteLedger(LedgerContract):
             await hold(ledger, make_job())
 
 
-class TestSqliteDocuments(DocumentsContract):
+class TestSqliteDocuments(DocumentsContract, DocumentStoreContract):
     pass

@@ -49,19 +49,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def test_every_endpoint_is_found(found: Any) -> None:
     """An endpoint that discovery does not see is not deployed, and nobody says so."""
-    assert sorted(found["endpoints"]) == ["infer", "quota", "sweep"]
+    assert sorted(found["endpoints"]) == ["infer", "quota", "sweep", "tokens"]
     assert "scheduleTrigger" in found["endpoints"]["sweep"]
 
 
 def test_every_endpoint_is_given_its_secrets(found: Any) -> None:
     """A secret that an endpoint does not declare is not there when it runs."""
-    wanted = ["RUNPOD_API_KEY", "WORKER_SECRET"]
+    wanted = ["RUNPOD_API_KEY", "TOKEN_SECRET", "WORKER_SECRET"]
     declared = {
         name: sorted(secret["key"] for secret in endpoint["secretEnvironmentVariables"])
         for name, endpoint in found["endpoints"].items()
     }
 
-    assert declared == {"infer": wanted, "quota": wanted, "sweep": wanted}
+    assert declared == dict.fromkeys(found["endpoints"], wanted)
     assert sorted(param["name"] for param in found["params"] if param["type"] == "secret") == wanted
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.cloud.firestore import AsyncClient
 
+from gate.api_token import TokenSigner
 from gate.ledgers.firestore import FirestoreLedger
+from gate.log import EventLog
+from gate.plan import Cohort
+from gate.policy import Policies
+from gate.ports import Caller
+from gate.tokens import Tokens
 from tests.contract.ledger_contract import LATER, held, settlement
 from tests.emulators import firestore_emulator, fresh_project
+from tests.makers import FakeClock, make_documents
 
 pytestmark = pytest.mark.emulator
 
@@ -51,13 +59,14 @@ async def test_every_query_over_two_fields_has_its_index(ledger: FirestoreLedger
     await ledger.expired(now=LATER)
     await ledger.accounts("usage/")
     await ledger.collection("plans")
+    await ledger.find("tokens", "owner", "alice")
 
     composite = [(collection, fields) for collection, fields in queries if len(fields) > 1]
     deployed = [
         (index["collectionGroup"], [(field["fieldPath"], field["order"]) for field in index["fields"]])
         for index in INDEXES["indexes"]
     ]
-    assert len(queries) == 5
+    assert len(queries) == 6
     assert sorted(composite) == sorted(deployed)
 
 
@@ -67,8 +76,15 @@ async def test_exempt_fields_exist_and_no_query_uses_them(ledger: FirestoreLedge
     await ledger.settle(job, settlement(result="[]", failure="none"), at=LATER)
     await ledger.jobs(caller="alice")
     await ledger.expired(now=LATER)
+    used_token, revoked_token = await _tokens_in(ledger)
 
-    there = {"jobs": f"jobs/{job.job_id}", "usage": "usage/alice", "budget": "budget/0"}
+    there = {
+        "jobs": f"jobs/{job.job_id}",
+        "usage": "usage/alice",
+        "budget": "budget/0",
+        "tokens": f"tokens/{used_token}",
+        "revoked_tokens": f"revoked_tokens/{revoked_token}",
+    }
     exempt = {(override["collectionGroup"], override["fieldPath"]) for override in INDEXES["fieldOverrides"]}
     fields = {(name, field) for name, path in there.items() for field in await ledger.read(path) or {}}
     used = {(collection, field) for collection, needed in queries for field, _ in needed}
@@ -76,11 +92,30 @@ async def test_exempt_fields_exist_and_no_query_uses_them(ledger: FirestoreLedge
     assert not exempt & used
 
 
-def test_jobs_die_by_their_ttl_field() -> None:
+async def _tokens_in(ledger: FirestoreLedger) -> tuple[str, str]:
+    """Make a token that was used, and one that was revoked."""
+    clock, alice = FakeClock(), Caller(uid="alice", cohort=Cohort.VERIFIED)
+    for path, document in make_documents().items():
+        await ledger.write(path, document)
+    policies = Policies(documents=ledger, notifier=EventLog(), clock=clock, fresh_seconds=0)
+    signer = TokenSigner(project="demo-project", secrets=[b"s" * 32])
+    tokens = Tokens(policies=policies, documents=ledger, signer=signer, clock=clock)
+    _, used = await tokens.create(alice, label="used", lifetime="day")
+    _, revoked = await tokens.create(alice, label="revoked", lifetime="day")
+    await tokens.use(replace(alice, token_id=used.token_id))
+    await tokens.revoke(alice, revoked.token_id)
+    return used.token_id, revoked.token_id
+
+
+def test_what_dies_does_so_by_its_ttl_field() -> None:
     """Else results, which are what callers sent through a model, would be kept for ever."""
     lasting = [one for one in INDEXES["fieldOverrides"] if one.get("ttl")]
 
-    assert [(one["collectionGroup"], one["fieldPath"]) for one in lasting] == [("jobs", "ttl")]
+    assert [(one["collectionGroup"], one["fieldPath"]) for one in lasting] == [
+        ("jobs", "ttl"),
+        ("tokens", "ttl"),
+        ("revoked_tokens", "ttl"),
+    ]
 
 
 def _needs(query: Any) -> tuple[str, list[tuple[str, str]]]:

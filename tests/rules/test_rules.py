@@ -33,6 +33,7 @@ ALICES: dict[str, dict[str, str]] = {
     "usage/alice": {},
     "jobs/one": {"caller": "alice"},
     "tokens/one": {"owner": "alice"},
+    "revoked_tokens/two": {"owner": "alice"},
     "gate/config": {},
     "budget/0": {},
     "alerts/one": {"caller": "alice", "owner": "alice"},
@@ -41,9 +42,10 @@ ALICES: dict[str, dict[str, str]] = {
 }
 """One document of each collection, one that nobody has thought of yet, and one below alice's own."""
 
-GET = {("alice", path) for path in ("plans/free", "users/alice", "usage/alice", "jobs/one", "tokens/one")} | {
-    (role, "plans/free") for role in ("bob", "anonymous", "forger")
-}
+GET = {
+    ("alice", path)
+    for path in ("plans/free", "users/alice", "usage/alice", "jobs/one", "tokens/one", "revoked_tokens/two")
+} | {(role, "plans/free") for role in ("bob", "anonymous", "forger")}
 LIST = {(role, "plans") for role in ("alice", "bob", "anonymous", "forger")}
 COLLECTIONS = sorted({path.rpartition("/")[0] for path in ALICES})
 
@@ -123,7 +125,9 @@ def test_a_whole_collection(database: Database, operation: str, role: str, colle
     assert status == (200 if (role, collection) in LIST else 403)
 
 
-@pytest.mark.parametrize(("collection", "field"), [("jobs", "caller"), ("tokens", "owner")])
+@pytest.mark.parametrize(
+    ("collection", "field"), [("jobs", "caller"), ("tokens", "owner"), ("revoked_tokens", "owner")]
+)
 @pytest.mark.parametrize("role", ROLES)
 def test_query_by_owner(database: Database, role: str, collection: str, field: str) -> None:
     """A query is allowed if its filter leaves nothing but one's own."""

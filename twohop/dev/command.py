@@ -24,11 +24,9 @@ from gate.errors import GateError
 from gate.log import EventLog
 from gate.settings import Settings
 from twohop.commands.init import write_starters
+from twohop.configured import DEV_PROJECT, TOKEN_SECRET_FILE
 from twohop.dev.app import make_app
 from twohop.dev.worker_process import WorkerError, WorkerProcess
-
-PROJECT = "demo-twohop"
-TOKEN_SECRET_FILE = "token_secret"  # noqa: S105 - a file's name
 
 _console = Console(stderr=True, highlight=False)
 
@@ -85,7 +83,7 @@ def _events(state: Path, *, quiet: bool) -> Iterator[TextIO]:
 def _environment(state: Path, model: str | None, worker_url: str, worker_secret: str) -> dict[str, str]:
     """Return the settings of the embedded default; the operator's own environment goes first."""
     return {
-        "GCLOUD_PROJECT": PROJECT,
+        "GCLOUD_PROJECT": DEV_PROJECT,
         "POLICY_SECONDS": "1",
         **{name: value for name, value in os.environ.items() if name not in ("K_SERVICE", "MODEL")},
         **({"MODEL": model} if model else {}),
@@ -112,7 +110,7 @@ def _serve(settings: Settings, port: int, log: EventLog) -> None:
     hop1 = make_hop1(settings, log=log)
     asyncio.run(write_starters(hop1.store))
     sign_in = DevSignIn(secret=settings.dev_sign_in_secret.reveal(), clock=SystemClock(), deployed=settings.deployed)
-    app = make_app(hop1, sign_in, project=PROJECT)
+    app = make_app(hop1, sign_in, project=DEV_PROJECT)
     _Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)).run()
 
 

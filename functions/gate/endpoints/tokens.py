@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from gate.endpoints.callable import Call
+from gate.plan import NO_BUDGET, Budget
 from gate.ports import Clock
-from gate.scopes import MODELS, Scopes
+from gate.token_scopes import MODELS, Scopes
 from gate.tokens import Lifetime, Token, Tokens
 
 TokenId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
@@ -28,6 +29,8 @@ class CreateToken(_Action, frozen=True, kw_only=True, tag="create"):
     """A word, or seconds."""
     scopes: Scopes = (MODELS,)
     """`models`, `model:NAME` for some of them, or `usage` alone for a token that may only read what is used."""
+    budget: Budget = NO_BUDGET
+    """What may be spent by it, within what the owner's plan allows."""
 
 
 class ListTokens(_Action, frozen=True, kw_only=True, tag="list"):
@@ -62,7 +65,7 @@ class TokensEndpoint:
         match asked:
             case CreateToken():
                 text, token = await self._tokens.create(
-                    call.caller, label=asked.label, lifetime=asked.lifetime, scopes=asked.scopes
+                    call.caller, label=asked.label, lifetime=asked.lifetime, scopes=asked.scopes, budget=asked.budget
                 )
                 return {"token": text, **self._json(token)}
             case ListTokens():

@@ -41,14 +41,6 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """Change fields of a document that must be there, at whichever version."""
-
-    path: str
-    fields: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Replace:
     """Write a whole document, whatever was there before."""
 
