@@ -7,33 +7,27 @@ for what it uses, and made inside the running event loop, never at import: the s
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import httpx
-import msgspec
-from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
 from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
-from gate.endpoints.answers import answer_json, part_json, quota_json
-from gate.endpoints.callable import Call, CallableDoor, Envelope
+from gate.endpoints.callables import Entrance, make_callables
 from gate.endpoints.cors import Origins
-from gate.endpoints.tokens import TokensEndpoint, TokensRequest
 from gate.errors import SettingsError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, DocumentStore, Ledger, Part, Provider
+from gate.ports import CallerVerifier, Clock, DocumentStore, Ledger, Provider
 from gate.providers import open_provider
-from gate.request import InferRequest
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 from gate.tokens import Tokens
@@ -67,10 +61,6 @@ class Hop1:
         """Let go of connections and files."""
         await self.provider.close()
         await self.store.close()
-
-
-class NoPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The payload of a callable that takes none."""
 
 
 @cache
@@ -115,35 +105,18 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     )
 
     tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
-    live = LiveTokenVerifier(verifier, tokens=tokens)
-
-    async def infer(call: Call[InferRequest]) -> dict[str, Any]:
-        return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
-
-    async def stream(call: Call[InferRequest]) -> AsyncGenerator[dict[str, Any], None]:
-        async with aclosing(gate.stream(call.caller, call.payload, size_bytes=call.size_bytes)) as steps:
-            async for step in steps:
-                yield {"message": part_json(step)} if isinstance(step, Part) else {"result": answer_json(step)}
-
-    async def quota(call: Call[NoPayload | None]) -> dict[str, Any]:
-        return {"quota": quota_json(await gate.quota(call.caller))}
-
+    entrance = Entrance(
+        verifier=verifier, live_verifier=LiveTokenVerifier(verifier, tokens=tokens), origins=origins, log=log
+    )
+    callables = make_callables(gate, tokens, entrance, clock=clock)
     return Hop1(
         settings=settings,
         store=store,
         provider=provider,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
-        infer=CallableDoor(
-            infer, Decoder(Envelope[InferRequest]), verifier=verifier, origins=origins, log=log, streamer=stream
-        ),
-        quota=CallableDoor(quota, Decoder(Envelope[NoPayload | None]), verifier=live, origins=origins, log=log),
-        tokens=CallableDoor(
-            TokensEndpoint(tokens, clock=clock),
-            Decoder(Envelope[TokensRequest]),
-            verifier=live,
-            origins=origins,
-            log=log,
-        ),
+        infer=callables.infer,
+        quota=callables.quota,
+        tokens=callables.tokens,
     )
 
 

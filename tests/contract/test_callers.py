@@ -140,7 +140,7 @@ class TestApiTokenVerifier(CallerVerifierContract):
     def make_token(self, uid: Any, *, anonymous: bool = False, **claims: Any) -> str:
         expires_at = claims.get("exp", NOON_SECONDS + 600)
         cohort = "anonymous" if anonymous else "verified"
-        owner = {} if uid is ... else uid.encode("utf-8", "surrogatepass") if uid == "\ud800" else uid
+        owner: Any = {} if uid is ... else uid.encode("utf-8", "surrogatepass") if uid == "\ud800" else uid
         return TOKEN_SIGNER.write(
             Grant(owner, cohort, ("models",), expires_at, hashlib.sha256(repr(uid).encode()).digest())
         )
