@@ -10,6 +10,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+_as_json = json.JSONEncoder(default=str).encode
+
 
 class EventLog:
     """Writes events to a stream; standard output by default, which is where a function's log is read from."""
@@ -35,4 +37,6 @@ class EventLog:
 
     def _write(self, severity: str, event: str, fields: dict[str, object]) -> None:
         line = {"severity": severity, "message": event, "time": datetime.now(UTC).isoformat(), **fields}
-        print(json.dumps(line, default=str, ensure_ascii=True), file=self._stream or sys.stdout, flush=True)
+        stream = self._stream or sys.stdout
+        stream.write(f"{_as_json(line)}\n")
+        stream.flush()

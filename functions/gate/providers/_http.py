@@ -7,14 +7,15 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from gate import wire
+from gate.connections import KeptConnections
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError, SettingsError
 
 _CONNECT_SECONDS = 5.0
@@ -23,7 +24,9 @@ _TRIES_MAX = 4
 _PAUSE_SECONDS_FIRST = 0.25
 _RETRY_AFTER_SECONDS_DEFAULT = 5.0
 _RETRY_AFTER_SECONDS_MAX = 300.0
-_CONNECTIONS_MAX = 500
+_CONNECTIONS_MAX = 1_000
+"""The most calls that Cloud Run gives one instance at a time."""
+_LIMITS_SECONDS = {"connect": _CONNECT_SECONDS, "pool": _CONNECT_SECONDS, "write": _WRITE_SECONDS}
 _KEPT_SECONDS = 4.0
 """Uvicorn hangs up after five: a connection must not be used in the moment in which it is closed."""
 
@@ -99,7 +102,7 @@ class Answer:
 
 
 class HttpHost:
-    """Keeps one client open to a host. It is made at the first request, inside the event loop that uses it."""
+    """Keeps connections to a host open. They are made at the first request, inside the event loop that uses it."""
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class HttpHost:
         self._bytes_out_max = bytes_out_max
         self._transport = transport
         self._sleep = sleep
-        self._client: httpx.AsyncClient | None = None
+        self._connections: httpx.AsyncBaseTransport | None = None
 
     async def ask(self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0) -> Answer:
         """Send a request and return its answer. A busy host is asked again, for as long as the patience lasts.
@@ -163,9 +166,9 @@ class HttpHost:
 
     async def close(self) -> None:
         """Close connections. Closing twice is fine."""
-        client, self._client = self._client, None
-        if client:
-            await client.aclose()
+        connections, self._connections = self._connections, None
+        if connections:
+            await connections.aclose()
 
     async def _once(self, ask: Ask, read_seconds: float) -> Answer:
         begun = time.monotonic()
@@ -184,11 +187,20 @@ class HttpHost:
         except (httpx.HTTPError, TimeoutError) as exc:
             raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
-    def _sent(self, ask: Ask, read_seconds: float, *, accept: str) -> AbstractAsyncContextManager[httpx.Response]:
-        limits = httpx.Timeout(read_seconds, connect=_CONNECT_SECONDS, pool=_CONNECT_SECONDS, write=_WRITE_SECONDS)
+    @asynccontextmanager
+    async def _sent(self, ask: Ask, read_seconds: float, *, accept: str) -> AsyncIterator[httpx.Response]:
+        limits = {**_LIMITS_SECONDS, "read": read_seconds}
         # Uncompressed, so that the bytes that are counted are the bytes that are kept.
         headers = {**ask.headers, "accept": accept, "accept-encoding": "identity"}
-        return self._open().stream(ask.method, ask.url, headers=headers, content=ask.body, timeout=limits)
+        # No client of httpx's: it would look for cookies and redirects, and take longer than all the rest.
+        request = httpx.Request(
+            ask.method, ask.url, headers=headers, content=ask.body, extensions={"timeout": limits}
+        )
+        response = await self._open().handle_async_request(request)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
     async def _answer(self, response: httpx.Response, begun: float) -> Answer:
         body, whole = await self._read(response)
@@ -221,12 +233,12 @@ class HttpHost:
                 rest.clear()
             rest += last
 
-    def _open(self) -> httpx.AsyncClient:
-        if self._client is None:
-            limits = httpx.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=_KEPT_SECONDS)
-            transport = self._transport or httpx.AsyncHTTPTransport(retries=1, limits=limits)
-            self._client = httpx.AsyncClient(transport=transport, follow_redirects=False)
-        return self._client
+    def _open(self) -> httpx.AsyncBaseTransport:
+        if self._connections is None:
+            self._connections = self._transport or KeptConnections(
+                connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS
+            )
+        return self._connections
 
 
 class _Pauses:

@@ -1,0 +1,40 @@
+"""What firebase-tools is told of an endpoint. Imported for discovery alone: serving calls needs nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from firebase_functions import https_fn, scheduler_fn
+from firebase_functions.options import MemoryOption
+from firebase_functions.params import SecretParam
+
+_WORDS = ("__firebase_endpoint__", "__required_apis")
+"""Where firebase-functions leaves what it declares."""
+_secrets: dict[str, SecretParam] = {}
+
+
+def declare(handler: Callable[..., Any], **options: Any) -> None:
+    """Declare an endpoint with the options of `https_fn.on_request`, or of `scheduler_fn.on_schedule`.
+
+    Args:
+        handler: carries the declaration afterwards.
+        options: as those decorators take them, but the secrets are names and the memory is MiB.
+    """
+    given = {
+        **options,
+        "secrets": [_secret(name) for name in options["secrets"]],
+        "memory": MemoryOption(options["memory"]),
+    }
+    decorator = scheduler_fn.on_schedule if "schedule" in options else https_fn.on_request
+    declaration = decorator(**given)(handler)
+    for name in _WORDS:
+        if hasattr(declaration, name):
+            setattr(handler, name, getattr(declaration, name))
+
+
+def _secret(name: str) -> SecretParam:
+    """Return the parameter of a secret; a second one of the same name would be declared twice."""
+    if name not in _secrets:
+        _secrets[name] = SecretParam(name)
+    return _secrets[name]
