@@ -52,6 +52,10 @@ class GpuPrice:
         """Return what a use of a worker costs, rounded as the provider rounds."""
         return _ceil_div(self.billed_ms(milliseconds) * self.nanodollars_per_hour, _MS_PER_HOUR)
 
+    def microdollars(self, milliseconds: int) -> int:
+        """Return the same in micro-dollars, rounded up."""
+        return _ceil_div(self.nanodollars(milliseconds), _NANODOLLARS_PER_MICRODOLLAR)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatePrice:
@@ -67,12 +71,17 @@ class GatePrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """The time one job really took, in milliseconds, as the provider reports it."""
+    """The time that one job pays for, in milliseconds, useful or not."""
 
     execution_ms: int
-    """From the worker taking the job to its answer."""
+    """Useful: the job's share of the time that its worker had jobs; its whole execution where no share is told."""
     start_ms: int = 0
     """Billed start of the worker that this job caused; 0 on a warm worker."""
+    idle_ms: int | None = None
+    """The worker's idle time that this job pays: the gap before it, and with a start the tail in advance. None where
+    the worker does not tell: then one tail."""
+    before_ms: int = 0
+    """What earlier jobs of the same worker paid, so that rounding its life up is paid once."""
     wait_ms: int = 0
     """How long hop 1 held the call open."""
 
@@ -81,9 +90,9 @@ class Spent:
 class Tariff:
     """Turns time into money for one model on one kind of hardware.
 
-    The rule: a job pays its own execution, the start it caused, one idle tail, and hop 1's operations. That is
-    what a job costs that comes alone. A busy worker shares its tail among many jobs, and the ledger then says more
-    than the bill; a worker that is started and gets no job is in no job's account, and shows only beside the bill.
+    The rule (ADR 0006): the jobs of a worker together pay its billed life, from its start to the end of its idle
+    tail, each its own part. Where the worker does not tell the parts, a job pays its execution, the start it may have
+    caused and one tail, which is what it costs when it comes alone. To both comes hop 1's own part.
     """
 
     gpu: GpuPrice
@@ -104,14 +113,16 @@ class Tariff:
         )
 
     def microdollars(self, spent: Spent) -> int:
-        """Return what a job costs that took `spent`, rounded up to a micro-dollar."""
-        nanodollars = self._gpu_nanodollars(spent) + self._gate_nanodollars(spent)
-        return _ceil_div(nanodollars, _NANODOLLARS_PER_MICRODOLLAR)
+        """Return what a job costs that took `spent`; its worker's part and hop 1's are each rounded up."""
+        return self.gpu_microdollars(spent) + _ceil_div(self._gate_nanodollars(spent), _NANODOLLARS_PER_MICRODOLLAR)
 
-    def _gpu_nanodollars(self, spent: Spent) -> int:
+    def gpu_microdollars(self, spent: Spent) -> int:
+        """Return the worker's part of it: what this job adds to the bill of its worker's life until now."""
         start_ms = spent.start_ms if self.gpu.bills_start else 0
-        idle_ms = self.idle_ms if self.gpu.bills_idle else 0
-        return self.gpu.nanodollars(spent.execution_ms + start_ms + idle_ms)
+        told_idle_ms = self.idle_ms if spent.idle_ms is None else spent.idle_ms
+        idle_ms = told_idle_ms if self.gpu.bills_idle else 0
+        own_ms = spent.execution_ms + start_ms + idle_ms
+        return self.gpu.microdollars(spent.before_ms + own_ms) - self.gpu.microdollars(spent.before_ms)
 
     def _gate_nanodollars(self, spent: Spent) -> int:
         """Price the call as if it had hop 1's instance for itself; concurrency makes it cheaper, never dearer."""

@@ -30,7 +30,7 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
     settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
     if ended.usage is not None and _believable(ended.usage, job):
-        spent = Spent(execution_ms=ended.usage.execution_ms, start_ms=ended.usage.start_ms, wait_ms=wait_ms)
+        spent = _spent(ended.usage, tariff, wait_ms=wait_ms)
         settlement = replace(
             settlement,
             microdollars=tariff.microdollars(spent),
@@ -43,9 +43,29 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
     return replace(settlement, failure_code=failure.code, failure=failure.public_message)
 
 
+def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int) -> Spent:
+    """Return what a job pays for: its part of its worker's life; where that is untold, all that it may have cost."""
+    life = usage.life
+    if life is None:
+        # Whether the job waited for a start or in a queue is not known; it pays as if for a start.
+        start_ms = usage.start_ms or min(usage.delay_ms, tariff.start_ms_max)
+        return Spent(execution_ms=usage.execution_ms, start_ms=start_ms, wait_ms=wait_ms)
+    # A gap above the idle timeout is a worker that the owner keeps running, which no caller causes.
+    gap_ms = min(life.gap_ms, tariff.idle_ms)
+    tail_ms = tariff.idle_ms if tariff.gpu.bills_idle else 0
+    return Spent(
+        execution_ms=life.share_ms,
+        start_ms=usage.start_ms,
+        idle_ms=gap_ms + (tail_ms if usage.start_ms else 0),
+        before_ms=life.before_ms + (0 if usage.start_ms else tail_ms),
+        wait_ms=wait_ms,
+    )
+
+
 def _believable(usage: ProviderUsage, job: Job) -> bool:
     """Refuse a time that no job of these limits can have taken; such a job pays its hold."""
-    return usage.execution_ms + usage.start_ms <= _USAGE_PER_HOLD_MAX * max(job.held_gpu_ms, 1)
+    share_ms = usage.life.share_ms if usage.life else 0
+    return max(usage.execution_ms, share_ms) + usage.start_ms <= _USAGE_PER_HOLD_MAX * max(job.held_gpu_ms, 1)
 
 
 def settlement_after(error: ProviderError, job: Job) -> Settlement:

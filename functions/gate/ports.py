@@ -219,11 +219,27 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifeUsage:
+    """What a job pays of its worker's life beside the start, in milliseconds; see `wire.WorkUsage`."""
+
+    share_ms: int
+    gap_ms: int
+    before_ms: int
+    """What the worker's earlier jobs were told, their starts and gaps included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderUsage:
-    """What the provider reports that a job took, in milliseconds."""
+    """What the provider and the worker report that a job took, in milliseconds."""
 
     execution_ms: int
+    """As the provider measures it: from the worker taking the job to its answer."""
     start_ms: int = 0
+    """The worker's start, told with its first job."""
+    delay_ms: int = 0
+    """From handing the job over to a worker taking it. The start that the job caused, if any, is within it."""
+    life: LifeUsage | None = None
+    """The job's part of its worker's life; None if the worker does not measure it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,10 @@ SIGNATURE_HEADER = "x-twohop-signature"
 
 SECRET_BYTES_MIN = 32
 _CLOCK_SKEW_MS = 5_000
-_USAGE_COUNTS = ("execution_ms", "start_ms", "tokens", "queue_ms", "batch_items", "memory_peak_mib")
+_USAGE_COUNTS = (
+    *("execution_ms", "start_ms", "gap_ms", "share_ms", "life_ms"),
+    *("tokens", "queue_ms", "batch_items", "memory_peak_mib"),
+)
 _USAGE_MAX = 10**10
 """In milliseconds some months: no job takes so long, and no counter overflows by it."""
 
@@ -198,6 +201,12 @@ class WorkUsage:
     """The job's share of the time that the engine was busy with it and with others."""
     start_ms: int = 0
     """The worker's own start, told with the first job after it; 0 from then on."""
+    gap_ms: int = 0
+    """How long the worker stood idle before this job, if no other job has paid that."""
+    share_ms: int = 0
+    """The job's share of the time that the worker had jobs: 1/k of it while there were k."""
+    life_ms: int = 0
+    """All that the worker's jobs were told of its life, this one's part included; 0 if it does not measure it."""
     tokens: int = 0
     """That went through the model: the inputs' and, where a model writes, those that it wrote."""
     queue_ms: int = 0

@@ -7,7 +7,7 @@ one computes, so that the front goes on answering and the engine never waits for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,16 +18,17 @@ from worker.clock import Clock
 from worker.engine import Engine, Work, Writes
 from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
 from worker.keys import KeyCheck, ReplayMemory
+from worker.life import Life, Part
 from worker.log import EventLog
 from worker.measured import Measured
 from worker.memory import peak_mib
 from worker.request import Computed
 from worker.settings import Settings
 from worker.sink import Sink
-from worker.start import Start, start
+from worker.start import start
 
 _READERS = 2
-_NO_START = Start(ms=0, phases_ms={})
+_NO_PHASES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,8 @@ class Service:
             on_broken=on_broken,
         )
         self._engine: Engine | None = None
-        self._start_untold = _NO_START
+        self._life = Life(clock)
+        self._phases_untold = _NO_PHASES
 
     def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> Future[None]:
         """Load the engine; to be called once, before any job.
@@ -94,7 +96,8 @@ class Service:
             raise
         self._batcher.use(engine)
         self.measured.started(began.phases_ms)
-        self._engine, self._start_untold = engine, began
+        self._life.started(began.ms)
+        self._engine, self._phases_untold = engine, began.phases_ms
 
     @property
     def writes(self) -> bool:
@@ -124,19 +127,32 @@ class Service:
 
         The sink gets what is made before the end, if the request asks for that; it is called from another thread.
         """
-        began_ms = self._clock.monotonic_ms()
+        began_ms, entered = self._clock.monotonic_ms(), self._life.enter()
+        result, ran = await self._ended(request, sink, entered)
+        share_ms = self._life.leave(entered)
+        if result.failure and result.failure.code == UnavailableError.code:
+            self._life.leave_untold(share_ms)
+            return result
+        execution_ms = ran.computed.compute_ms if ran else self._clock.monotonic_ms() - began_ms
+        return self._told(request, result, execution_ms=execution_ms, ran=ran, part=self._life.tell(share_ms))
+
+    async def _ended(
+        self, request: wire.SignedRequest, sink: Sink | None, entered: float
+    ) -> tuple[wire.WorkResult, _Ran | None]:
+        """Run a request to its end, whatever that is."""
         try:
             ran = await self._run(request, sink)
         except UnavailableError as exc:
-            return self.refuse(exc)
+            return self.refuse(exc), None
         except RefusedError as exc:
-            return self._told(request, _failed(exc.code, str(exc)), execution_ms=self._since(began_ms))
+            return _failed(exc.code, str(exc)), None
+        except asyncio.CancelledError:
+            self._life.leave(entered)  # whoever cancels it pays its hold, which is more
+            raise
         except Exception as exc:
             self._log.error("job.crashed", exc, job_id=request.job_id)
-            failed = _failed("internal", "the worker failed on this job")
-            return self._told(request, failed, execution_ms=self._since(began_ms))
-        result, computed = wire.WorkResult(outputs=ran.outputs), ran.computed
-        return self._told(request, result, execution_ms=computed.compute_ms, ran=ran)
+            return _failed("internal", "the worker failed on this job"), None
+        return wire.WorkResult(outputs=ran.outputs), ran
 
     async def _run(self, request: wire.SignedRequest, sink: Sink | None) -> _Ran:
         loop = asyncio.get_running_loop()
@@ -162,16 +178,14 @@ class Service:
             raise InputError(f"this worker serves {self._model_name!a}, not {work.model[:80]!a}")
         return work
 
-    def _since(self, began_ms: float) -> float:
-        return self._clock.monotonic_ms() - began_ms
-
     def _told(
         self,
         request: wire.SignedRequest,
         result: wire.WorkResult,
         *,
         execution_ms: float,
-        ran: _Ran | None = None,
+        ran: _Ran | None,
+        part: Part,
     ) -> wire.WorkResult:
         """Return the result with its usage. The start is told with the first job that ran, and never again.
 
@@ -179,14 +193,17 @@ class Service:
         """
         usage = wire.WorkUsage(
             execution_ms=max(1, round(execution_ms)),
-            start_ms=self._start_untold.ms,
-            phases_ms=self._start_untold.phases_ms,
+            start_ms=part.start_ms,
+            gap_ms=part.gap_ms,
+            share_ms=part.share_ms,
+            life_ms=part.life_ms,
+            phases_ms=self._phases_untold,
             tokens=ran.work.tokens + ran.computed.tokens_written if ran else 0,
             queue_ms=round(ran.computed.queue_ms) if ran else 0,
             batch_items=ran.computed.batch_items if ran else 0,
             memory_peak_mib=peak_mib(),
         )
-        self._start_untold = _NO_START
+        self._phases_untold = _NO_PHASES
         code = result.failure.code if result.failure else "ok"
         self._log.info("job.done", job_id=request.job_id, code=code, **asdict(usage))
         self.measured.ran(code, queue_ms=usage.queue_ms, compute_ms=execution_ms, tokens=usage.tokens)

@@ -585,7 +585,7 @@ async def test_no_log_line_of_the_door_holds_a_token_or_a_payload() -> None:
 
 def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
     """The shape of `infer`'s result."""
-    job = make_job(settled_microdollars=120, spent=Spent(execution_ms=2_400, start_ms=100))
+    job = make_job(settled_microdollars=120, spent=Spent(execution_ms=2_400, start_ms=100, idle_ms=5_000))
     quota = (
         Remaining(name=LimitName.REQUESTS_PER_DAY, limit=5, remaining=4, resets_at=NOON),
         Remaining(name=LimitName.CONCURRENCY, limit=2, remaining=2, resets_at=None),
@@ -596,7 +596,14 @@ def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
     assert answer == {
         "job_id": job.job_id,
         "outputs": [1],
-        "usage": {"held_microdollars": 1_000, "settled_microdollars": 120, "gpu_seconds": 2.5},
+        "usage": {
+            "held_microdollars": 1_000,
+            "settled_microdollars": 120,
+            "gpu_seconds": 2.5,
+            "useful_seconds": 2.4,
+            "start_seconds": 0.1,
+            "idle_seconds": 5.0,
+        },
         "quota": {
             "requests_per_day": {"limit": 5, "remaining": 4, "resets_at": "2026-11-21T12:00:00+00:00"},
             "concurrency": {"limit": 2, "remaining": 2, "resets_at": None},

@@ -19,7 +19,7 @@ from gate.errors import (
 from gate.job import RESULT_BYTES_MAX, JobState, Settlement
 from gate.money import Spent
 from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
-from gate.ports import ProviderJob, ProviderState, ProviderUsage
+from gate.ports import LifeUsage, ProviderJob, ProviderState, ProviderUsage
 from tests.makers import NOON, make_job, make_model
 from tests.unit.doubles import completed, failed, running
 
@@ -38,6 +38,61 @@ def test_a_job_pays_what_it_took() -> None:
     assert (done.state, done.microdollars, done.gpu_ms) == (JobState.SETTLED, 1_177, 2_000)
     assert done.spent == Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000)
     assert (done.failure_code, done.failure, done.result) == (None, None, None)
+
+
+def told(*, share_ms: int, start_ms: int = 0, gap_ms: int = 0, before_ms: int = 0) -> ProviderJob:
+    """A job whose worker measures its life."""
+    life = LifeUsage(share_ms=share_ms, gap_ms=gap_ms, before_ms=before_ms)
+    return completed(usage=ProviderUsage(execution_ms=9_999, start_ms=start_ms, life=life))
+
+
+def test_the_job_that_caused_a_start_pays_it_and_the_tail_in_advance() -> None:
+    """0.5 s gap + 1.2 s share + 0.8 s start + 5 s tail = 7.5 s, billed as 8 s x 160 000 = 1 280 000 n$."""
+    done = settlement(told(share_ms=1_200, start_ms=800, gap_ms=500), wait_ms=0)
+
+    assert done.spent == Spent(execution_ms=1_200, start_ms=800, idle_ms=5_500)
+    assert done.microdollars == 1_280 + 6
+
+
+def test_a_later_job_pays_its_share_and_the_gap_before_it() -> None:
+    """The life of 7.5 s was billed as 8 s, one of 8.8 s is billed as 9 s: one more second of 160 micro-dollars."""
+    done = settlement(told(share_ms=300, gap_ms=1_000, before_ms=2_500), wait_ms=0)
+
+    assert done.spent == Spent(execution_ms=300, idle_ms=1_000, before_ms=7_500)
+    assert done.microdollars == 160 + 6
+
+
+def test_a_gap_above_the_idle_timeout_is_the_owners() -> None:
+    """Only a worker that the owner keeps running can stand idle for so long."""
+    spent = settlement(told(share_ms=300, gap_ms=3_600_000, before_ms=2_500)).spent
+
+    assert spent is not None
+    assert spent.idle_ms == MODEL.tariff.idle_ms
+
+
+def test_where_the_worker_does_not_tell_its_start_a_job_pays_as_if_for_one() -> None:
+    """Whether the delay was a start or a queue is not known; the ledger says too much, never too little."""
+    done = settlement(completed(usage=ProviderUsage(execution_ms=1_200, delay_ms=90_000)))
+
+    assert done.spent == Spent(execution_ms=1_200, start_ms=60_000, wait_ms=2_000)
+
+
+_PARTS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 30_000)), min_size=1, max_size=50)
+
+
+@given(parts=_PARTS, start_ms=st.integers(1, 60_000))
+def test_the_jobs_of_a_worker_together_pay_its_bill(parts: list[tuple[int, int]], start_ms: int) -> None:
+    """To the micro-dollar, after each job: as if the worker ended then, after its idle tail."""
+    tariff, life_ms, paid = MODEL.tariff, 0, 0
+    for number, (gap_ms, share_ms) in enumerate(parts):
+        start = 0 if number else start_ms
+        ended = told(share_ms=share_ms, start_ms=start, gap_ms=gap_ms, before_ms=life_ms)
+        spent = settlement(ended).spent
+        assert spent is not None
+        life_ms += start + gap_ms + share_ms
+        paid += tariff.gpu_microdollars(spent)
+
+        assert paid == -(-(life_ms + tariff.idle_ms) // 1_000) * 160
 
 
 @pytest.mark.parametrize("ended", [completed(usage=None), failed(usage=None)], ids=["completed", "failed"])

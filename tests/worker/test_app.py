@@ -50,6 +50,9 @@ async def test_200_is_outputs_and_usage() -> None:
         "usage": {
             "execution_ms": 1,
             "start_ms": 1_234,
+            "gap_ms": 0,
+            "share_ms": 0,
+            "life_ms": 1_234,
             "tokens": 7,
             "queue_ms": 0,
             "batch_items": 1,

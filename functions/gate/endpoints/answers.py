@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gate.errors import GateError
+from gate.job import Job
 from gate.meter import Remaining
 from gate.ports import Part
 from gate.service import Answer
@@ -13,15 +14,10 @@ from gate.service import Answer
 def answer_json(answer: Answer) -> dict[str, Any]:
     """Return the result of `infer`."""
     job = answer.job
-    gpu_ms = job.held_gpu_ms if job.spent is None else job.spent.execution_ms + job.spent.start_ms
     return {
         "job_id": job.job_id,
         "outputs": answer.outputs,
-        "usage": {
-            "held_microdollars": job.held_microdollars,
-            "settled_microdollars": job.settled_microdollars,
-            "gpu_seconds": gpu_ms / 1000,
-        },
+        "usage": _usage_json(job),
         "quota": quota_json(answer.quota),
         "repeated": answer.repeated,
     }
@@ -33,6 +29,23 @@ def part_json(part: Part) -> dict[str, Any]:
         return {"text": part.text}
     done, total = part.progress
     return {"progress": {"done": done, "total": total}}
+
+
+def _usage_json(job: Job) -> dict[str, Any]:
+    """Return what a job cost, and what for: useful seconds, a cold start, and a worker standing idle, each apart.
+
+    They are null where nobody told them. `gpu_seconds` is what the plan counts: useful seconds and the start.
+    """
+    spent = job.spent
+    gpu_ms = job.held_gpu_ms if spent is None else spent.execution_ms + spent.start_ms
+    return {
+        "held_microdollars": job.held_microdollars,
+        "settled_microdollars": job.settled_microdollars,
+        "gpu_seconds": gpu_ms / 1000,
+        "useful_seconds": None if spent is None else spent.execution_ms / 1000,
+        "start_seconds": None if spent is None else spent.start_ms / 1000,
+        "idle_seconds": None if spent is None or spent.idle_ms is None else spent.idle_ms / 1000,
+    }
 
 
 def quota_json(quota: tuple[Remaining, ...]) -> dict[str, Any]:

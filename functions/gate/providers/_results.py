@@ -7,7 +7,7 @@ from typing import Any
 
 from gate import wire
 from gate.errors import ProviderUnavailableError, SettingsError
-from gate.ports import Clock, Order, ProviderJob, ProviderState, ProviderUsage
+from gate.ports import Clock, LifeUsage, Order, ProviderJob, ProviderState, ProviderUsage
 
 _MESSAGE_CHARS_MAX = 300
 
@@ -18,6 +18,15 @@ def read_result(fields: Any) -> wire.WorkResult:
         return wire.WorkResult.from_json(fields)
     except wire.WireError:
         return wire.WorkResult(outputs=fields)
+
+
+def told(usage: wire.WorkUsage, *, execution_ms: int, delay_ms: int = 0) -> ProviderUsage:
+    """Return the usage of a job whose worker told it, beside what its host measured."""
+    own_ms = usage.start_ms + usage.gap_ms + usage.share_ms
+    life = None
+    if usage.life_ms >= own_ms > 0:
+        life = LifeUsage(share_ms=usage.share_ms, gap_ms=usage.gap_ms, before_ms=usage.life_ms - own_ms)
+    return ProviderUsage(execution_ms=execution_ms, start_ms=usage.start_ms, delay_ms=delay_ms, life=life)
 
 
 def ended(provider_job_id: str, result: wire.WorkResult, usage: ProviderUsage | None) -> ProviderJob:

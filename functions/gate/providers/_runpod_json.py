@@ -7,7 +7,7 @@ from typing import Any
 
 from gate.errors import ProviderTimeoutError
 from gate.ports import ProviderHealth, ProviderJob, ProviderState, ProviderUsage
-from gate.providers._results import ended, failed, read_result
+from gate.providers._results import ended, failed, read_result, told
 
 _STATES = {
     "IN_QUEUE": ProviderState.QUEUED,
@@ -55,14 +55,21 @@ def _state_of(fields: dict[str, Any]) -> ProviderState:
 
 
 def _final_job(job_id: str, state: ProviderState, fields: dict[str, Any]) -> ProviderJob:
-    execution_ms = _milliseconds(fields.get("executionTime"))
-    usage = None if execution_ms is None else ProviderUsage(execution_ms=execution_ms)
+    usage = _usage(fields)
     if state is ProviderState.COMPLETED:
         return _completed_job(job_id, fields.get("output"), usage)
     if fields.get("status") == "TIMED_OUT":
         return failed(job_id, usage, code="deadline-exceeded", message="The model took longer than it may.")
     # What RunPod puts into `error` is often a traceback; it stays in RunPod's own log.
     return ProviderJob(provider_job_id=job_id, state=state, usage=usage)
+
+
+def _usage(fields: dict[str, Any]) -> ProviderUsage | None:
+    """Read what a job took. What one took that was tried more than once, RunPod does not say: it pays its hold."""
+    execution_ms = _milliseconds(fields.get("executionTime"))
+    if execution_ms is None or fields.get("retries"):
+        return None
+    return ProviderUsage(execution_ms=execution_ms, delay_ms=_milliseconds(fields.get("delayTime")) or 0)
 
 
 def _completed_job(job_id: str, output: Any, usage: ProviderUsage | None) -> ProviderJob:
@@ -72,7 +79,7 @@ def _completed_job(job_id: str, output: Any, usage: ProviderUsage | None) -> Pro
     twohop = isinstance(output, dict) and set(output) == {"result"}
     result = read_result(output["result"] if twohop else {"outputs": output})
     if usage and result.usage:
-        usage = ProviderUsage(execution_ms=usage.execution_ms, start_ms=result.usage.start_ms)
+        usage = told(result.usage, execution_ms=usage.execution_ms, delay_ms=usage.delay_ms)
     return ended(job_id, result, usage)
 
 

@@ -13,7 +13,7 @@ from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutErr
 from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderUsage
 from gate.providers._events import EventReader, part_of
 from gate.providers._http import Answer, Ask, HttpHost
-from gate.providers._results import ended, failed, left_ms, read_result, too_large
+from gate.providers._results import ended, failed, left_ms, read_result, told, too_large
 
 _ANSWER_SECONDS = 5.0
 _PATIENCE_SECONDS_MAX = 8.0
@@ -163,16 +163,16 @@ def _answered(answer: Answer, order: Order) -> ProviderJob:
     return ended(order.job_id, result, _told(result) or _at_most(answer.elapsed_ms, order))
 
 
-def _refused_input(told: wire.WorkResult | None, order: Order) -> ProviderJob:
+def _refused_input(result: wire.WorkResult | None, order: Order) -> ProviderJob:
     """Return the job whose input the worker did not take; it was not run."""
-    usage = (told and _told(told)) or ProviderUsage(execution_ms=0)
-    message = told.failure.message if told and told.failure else _INPUT_MESSAGE
+    usage = (result and _told(result)) or ProviderUsage(execution_ms=0)
+    message = result.failure.message if result and result.failure else _INPUT_MESSAGE
     return failed(order.job_id, usage, code="invalid-argument", message=message)
 
 
-def _crashed(told: wire.WorkResult | None, answer: Answer, order: Order) -> ProviderJob:
+def _crashed(result: wire.WorkResult | None, answer: Answer, order: Order) -> ProviderJob:
     measured = _at_most(answer.elapsed_ms, order)
-    return ended(order.job_id, told, _told(told) or measured) if told else failed(order.job_id, measured)
+    return ended(order.job_id, result, _told(result) or measured) if result else failed(order.job_id, measured)
 
 
 def _failure_told(answer: Answer) -> wire.WorkResult | None:
@@ -187,7 +187,7 @@ def _failure_told(answer: Answer) -> wire.WorkResult | None:
 def _told(result: wire.WorkResult) -> ProviderUsage | None:
     if result.usage is None:
         return None
-    return ProviderUsage(execution_ms=result.usage.execution_ms, start_ms=result.usage.start_ms)
+    return told(result.usage, execution_ms=result.usage.execution_ms)
 
 
 def _at_most(elapsed_ms: int, order: Order) -> ProviderUsage:
