@@ -2,39 +2,67 @@
 
 A commit that survives a power cut costs a sync of the disk. Work that arrives while one is under way shares the
 next, so the price of a sync is paid once for many callers and no caller is told "done" before it is.
+
+Work that only gives back what was held need not wait for the disk: it is written before it is answered, so that the
+process may die, and synced right afterwards. A power cut in between takes it back, and the hold stands, which is
+more than is owed and never less.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gate.errors import GateError, LedgerError
 
 _Result = TypeVar("_Result")
 _Work = Callable[[sqlite3.Connection], Any]
-_Item = tuple[_Work, "Future[Any]"]
 
 _BUSY_SECONDS = 10.0
 _GROUP_MAX = 256
 
 
+class Together(Protocol):
+    """Does several things in one go, inside a transaction."""
+
+    def run(self, connection: sqlite3.Connection, asked: Sequence[Any]) -> Sequence[Any]:
+        """Do what is asked for, and return what came of each: a result, or an exception that left nothing behind."""
+        ...
+
+    def forget(self) -> None:
+        """Take note that a transaction was undone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Item:
+    future: asyncio.Future[Any]
+    work: _Work | None = None
+    asked: Any = None
+    """For `Together`, if there is no work."""
+    synced: bool = True
+
+
 class GroupCommit:
     """Runs functions of a connection, each all or nothing, several to a commit."""
 
-    def __init__(self, path: str, schema: str) -> None:
+    def __init__(self, path: str, schema: str, together: Together) -> None:
         self._path = path
         self._schema = schema
+        self._together = together
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._syncing = True
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run `work` and return its result once it is on the disk.
@@ -42,10 +70,20 @@ class GroupCommit:
         Raises:
             LedgerError: the file cannot be opened, locked or written; nothing of `work` stands.
         """
-        future: Future[Any] = Future()
-        self._submit((work, future))
-        result: _Result = await asyncio.wrap_future(future)
+        result: _Result = await self._submit(work=work)
         return result
+
+    async def ask(self, asked: Any, *, synced: bool) -> Any:
+        """Have something done together with others; see `Together`.
+
+        Args:
+            asked: is handed on.
+            synced: whether to wait until it is on the disk.
+
+        Raises:
+            LedgerError: as `run`.
+        """
+        return await self._submit(asked=asked, synced=synced)
 
     async def close(self) -> None:
         """Finish what is waiting, then close the file."""
@@ -56,23 +94,35 @@ class GroupCommit:
         if thread:
             await asyncio.to_thread(thread.join)
 
-    def _submit(self, item: _Item) -> None:
+    def _submit(self, **fields: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._closed:
                 raise LedgerError("the ledger is closed")
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="sqlite-ledger", daemon=True)
                 self._thread.start()
-            self._waiting.put(item)
+            self._waiting.put(_Item(future=future, **fields))
+        return future
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
+        log: int | None = None
         while group := self._next_group():
             try:
-                connection = connection or self._open()
-                _commit(connection, group)
+                if connection is None:
+                    connection = self._open()
+                    log = os.open(f"{self._path}-wal", os.O_RDWR)
+                outcomes = self._commit(connection, group)
             except (sqlite3.Error, OSError) as exc:
-                _fail(group, exc)
+                self._together.forget()
+                outcomes = [exc] * len(group)
+            _tell(group, outcomes)
+            if log is not None and not self._syncing and self._waiting.empty():
+                with suppress(OSError):
+                    os.fsync(log)
+        if log is not None:
+            os.close(log)
         if connection:
             connection.close()
 
@@ -95,23 +145,34 @@ class GroupCommit:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.executescript(self._schema)
+        self._syncing = True
         return connection
 
+    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Item]) -> list[Any]:
+        """Run a group in one transaction, and return what came of each."""
+        self._sync(connection, any(item.synced for item in group))
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = [item.work and _outcome(connection, item.work) for item in group]
+            asked = [(place, item.asked) for place, item in enumerate(group) if item.work is None]
+            if asked:
+                done = self._together.run(connection, [one for _, one in asked])
+                for (place, _), outcome in zip(asked, done, strict=True):
+                    outcomes[place] = outcome
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        return outcomes
 
-def _commit(connection: sqlite3.Connection, group: list[_Item]) -> None:
-    """Run a group in one transaction. Work that fails is undone alone; the others' results wait for the commit."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        outcomes = [_outcome(connection, work) for work, _ in group]
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    for (_, future), (result, error) in zip(group, outcomes, strict=True):
-        _resolve(future, result, error)
+    def _sync(self, connection: sqlite3.Connection, wanted: bool) -> None:
+        if wanted is not self._syncing:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
+            self._syncing = wanted
 
 
-def _outcome(connection: sqlite3.Connection, work: _Work) -> tuple[Any, Exception | None]:
+def _outcome(connection: sqlite3.Connection, work: _Work) -> Any:
+    """Return the work's result, or its exception. Work that fails is undone alone."""
     connection.execute("SAVEPOINT work")
     try:
         result = work(connection)
@@ -120,22 +181,28 @@ def _outcome(connection: sqlite3.Connection, work: _Work) -> tuple[Any, Exceptio
     except Exception as exc:
         connection.execute("ROLLBACK TO work")
         connection.execute("RELEASE work")
-        return None, exc
+        return exc
     connection.execute("RELEASE work")
-    return result, None
+    return result
 
 
-def _resolve(future: Future[Any], result: Any, error: Exception | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return  # Its caller went away; what was committed stands.
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, GateError):
-        future.set_exception(error)
-    else:
-        future.set_exception(LedgerError(f"SQLite: {type(error).__name__}: {error}"))
+def _tell(group: Sequence[_Item], outcomes: Sequence[Any]) -> None:
+    """Give each caller its outcome, by one wake-up for all callers of an event loop."""
+    told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for item, outcome in zip(group, outcomes, strict=True):
+        told.setdefault(item.future.get_loop(), []).append((item.future, outcome))
+    for loop, its in told.items():
+        with suppress(RuntimeError):  # Its loop was closed; what was committed stands.
+            loop.call_soon_threadsafe(_resolve, its)
 
 
-def _fail(group: list[_Item], error: Exception) -> None:
-    for _, future in group:
-        _resolve(future, None, error)
+def _resolve(its: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, outcome in its:
+        if future.done():
+            continue  # Its caller went away; what was committed stands.
+        if not isinstance(outcome, Exception):
+            future.set_result(outcome)
+        elif isinstance(outcome, GateError):
+            future.set_exception(outcome)
+        else:
+            future.set_exception(LedgerError(f"SQLite: {type(outcome).__name__}: {outcome}"))

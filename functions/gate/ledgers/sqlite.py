@@ -1,20 +1,23 @@
-"""The ledger of one machine: a SQLite file, safe for several processes, durable when an answer is given."""
+"""The ledger of one machine: a SQLite file, safe for several processes, durable when an answer is given.
+
+A hold is on the disk before its job runs. A settlement is written when its answer is given and on the disk a moment
+later; a power cut in that moment leaves the hold, which is swept in full.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from gate import meter
-from gate.errors import JobNotFoundError, UnauthenticatedError
-from gate.job import Job, JobState, Settlement
+from gate.job import Job, Settlement
+from gate.ledgers._sqlite_batch import Batches, Hold, Settle
 from gate.ledgers.group_commit import GroupCommit
-from gate.meter import Key, Move
+from gate.meter import Move
 from gate.ports import Admitted, Denied, Repeated
 
 _SCHEMA = """
@@ -31,32 +34,26 @@ CREATE INDEX IF NOT EXISTS jobs_held ON jobs (expires_us) WHERE state = 'held';
 CREATE TABLE IF NOT EXISTS documents (path TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 
-_MOVE = """
-INSERT INTO counters (account, counter, value) VALUES (:account, :counter, :floor + :amount)
-ON CONFLICT DO UPDATE SET value = max(value, :lift) + :amount RETURNING value
-"""
-
-_TOUCH = "UPDATE documents SET document = json_set(document, '$.last_used_at', :at) WHERE path = :path"
-
-_LOWEST = -(2**62)
-"""Below any counter: lifting to this lifts nothing."""
-
 
 class SqliteLedger:
     """A `Ledger`, and the `Documents` beside it, in one file."""
 
     def __init__(self, path: str) -> None:
-        self._file = GroupCommit(path, _SCHEMA)
+        self._file = GroupCommit(path, _SCHEMA, Batches())
 
     async def hold(
         self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
     ) -> Admitted | Denied | Repeated:
         """See `Ledger.hold`."""
-        return await self._file.run(lambda connection: _hold(connection, job, moves, require))
+        held: Admitted | Denied | Repeated = await self._file.ask(
+            Hold(job=job, moves=moves, require=require), synced=True
+        )
+        return held
 
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """See `Ledger.settle`."""
-        return await self._file.run(lambda connection: _settle(connection, job.job_id, settlement, at))
+        done: Job = await self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at), synced=False)
+        return done
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""
@@ -142,70 +139,9 @@ class SqliteLedger:
         return [_decode(row) for row in rows]
 
 
-def _hold(
-    connection: sqlite3.Connection, job: Job, moves: Sequence[Move], require: Sequence[str]
-) -> Admitted | Denied | Repeated:
-    for path in require:
-        _demand(connection, path)
-    existing = _job(connection, job.job_id)
-    if existing:
-        return Repeated(job=existing)
-    held = replace(job, version=JobState.HELD.value)
-    connection.execute("SAVEPOINT hold")
-    for path in require:
-        connection.execute(_TOUCH, {"path": path, "at": job.held_at.isoformat()})
-    sums = _apply(connection, moves)
-    denial = meter.decide(moves, sums, now=job.held_at)
-    if denial:
-        connection.execute("ROLLBACK TO hold")
-    else:
-        _store(connection, held)
-    connection.execute("RELEASE hold")
-    return Denied(denial=denial) if denial else Admitted(job=held, sums=sums)
-
-
-def _demand(connection: sqlite3.Connection, path: str) -> None:
-    if not connection.execute("SELECT 1 FROM documents WHERE path = ?", (path,)).fetchone():
-        raise UnauthenticatedError(f"{path} is there no more")
-
-
-def _settle(connection: sqlite3.Connection, job_id: str, settlement: Settlement, at: datetime) -> Job:
-    job = _job(connection, job_id)
-    if job is None:
-        raise JobNotFoundError(f"no job {job_id}")
-    if job.state.final:
-        return job
-    done = replace(job.settled(settlement, at=at), version=settlement.state.value)
-    _apply(connection, meter.moves_to_settle(job, settlement))
-    _store(connection, done)
-    return done
-
-
-def _apply(connection: sqlite3.Connection, moves: Sequence[Move]) -> dict[Key, int]:
-    return {move.key: _move(connection, move) for move in moves}
-
-
-def _move(connection: sqlite3.Connection, move: Move) -> int:
-    lift = _LOWEST if move.at_least is None else move.at_least
-    values = {
-        "account": move.account,
-        "counter": "\0".join(move.counter),
-        "amount": move.amount,
-        "floor": max(lift, 0),
-        "lift": lift,
-    }
-    return int(connection.execute(_MOVE, values).fetchone()[0])
-
-
 def _job(connection: sqlite3.Connection, job_id: str) -> Job | None:
     row = connection.execute("SELECT job FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
     return _decode(row) if row else None
-
-
-def _store(connection: sqlite3.Connection, job: Job) -> None:
-    times = (meter.to_microseconds(job.held_at), meter.to_microseconds(job.expires_at))
-    row = (job.job_id, job.caller, job.state.value, *times, msgspec.json.encode(job).decode())
-    connection.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 def _document(connection: sqlite3.Connection, path: str) -> dict[str, Any] | None:

@@ -1,0 +1,227 @@
+"""Holds and settlements that arrive together: read at once, decided in memory, written at once.
+
+Each statement lets go of Python's lock and waits to have it back, which under load takes longer than the statement.
+So their number is per transaction here, and not per job. What was read or written before is remembered, and believed
+for as long as SQLite says that no other connection has changed the file since (`PRAGMA data_version`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from gate import meter
+from gate.errors import JobNotFoundError, UnauthenticatedError
+from gate.job import Job, JobState, Settlement
+from gate.meter import Key, Move
+from gate.ports import Admitted, Denied, Repeated
+
+_ACCOUNTS_MAX = 20_000
+"""Remembered at a time."""
+
+_BETWEEN = "\x1f"
+"""Stands for the zero between the parts of a counter's path, at which SQLite's JSON would cut a text off."""
+
+_READ_JOBS = "SELECT job FROM jobs WHERE job_id IN (SELECT value FROM json_each(?))"
+_READ_COUNTERS = "SELECT account, counter, value FROM counters WHERE account IN (SELECT value FROM json_each(?))"
+_READ_DOCUMENTS = "SELECT path FROM documents WHERE path IN (SELECT value FROM json_each(?))"
+_TOUCH = """
+UPDATE documents SET document = json_set(document, '$.last_used_at', touched.at) FROM
+(SELECT json_extract(value, '$[0]') AS path, json_extract(value, '$[1]') AS at FROM json_each(?)) AS touched
+WHERE documents.path = touched.path
+"""
+_WRITE_JOBS = """
+INSERT INTO jobs SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]') FROM json_each(?) WHERE true
+ON CONFLICT DO UPDATE SET state = excluded.state, job = excluded.job
+"""
+_WRITE_COUNTERS = """
+INSERT INTO counters SELECT json_extract(value, '$[0]'), replace(json_extract(value, '$[1]'), char(31), char(0)),
+json_extract(value, '$[2]') FROM json_each(?) WHERE true ON CONFLICT DO UPDATE SET value = excluded.value
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """To hold a job, if its sums allow it and the documents that it requires are there."""
+
+    job: Job
+    moves: Sequence[Move]
+    require: Sequence[str] = ()
+
+    @property
+    def job_id(self) -> str:
+        """The job's."""
+        return self.job.job_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """To end a held job."""
+
+    job_id: str
+    settlement: Settlement
+    at: datetime
+
+
+Asked = Hold | Settle
+Outcome = Admitted | Denied | Repeated | Job | Exception
+
+
+class Batches:
+    """Runs batches on one connection, inside the transaction that is open there."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, dict[tuple[str, ...], int]] = {}
+        self._held: dict[str, Job] = {}
+        self._version: tuple[int, int] | None = None
+
+    def forget(self) -> None:
+        """Believe nothing that was remembered: the transaction was undone."""
+        self._version = None
+
+    def run(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> list[Outcome]:
+        """Do what is asked for, in its order, and return what came of each."""
+        self._check(connection)
+        batch = _Batch(self._counters, self._jobs(connection, asked), self._documents(connection, asked))
+        self._read_counters(connection, batch.accounts(asked))
+        outcomes = [batch.outcome(one) for one in asked]
+        self._write(connection, batch)
+        self._version = self._version_of(connection)
+        return outcomes
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        if self._version != self._version_of(connection) or len(self._counters) > _ACCOUNTS_MAX:
+            self._counters.clear()
+            self._held.clear()
+
+    def _version_of(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Return what is another as soon as anybody else has changed the file, on this connection or on one more."""
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        return version, connection.total_changes
+
+    def _jobs(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> dict[str, Job]:
+        ids = {one.job_id for one in asked}
+        known = {job_id: self._held[job_id] for job_id in ids if job_id in self._held}
+        unknown = ids - known.keys()
+        if not unknown:
+            return known
+        rows = connection.execute(_READ_JOBS, (_json(list(unknown)),)).fetchall()
+        return known | {job.job_id: job for job in (msgspec.json.decode(row[0], type=Job) for row in rows)}
+
+    def _documents(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> set[str]:
+        wanted = {path for one in asked if isinstance(one, Hold) for path in one.require}
+        if not wanted:
+            return set()
+        return {path for (path,) in connection.execute(_READ_DOCUMENTS, (_json(list(wanted)),)).fetchall()}
+
+    def _read_counters(self, connection: sqlite3.Connection, accounts: set[str]) -> None:
+        unknown = accounts - self._counters.keys()
+        if not unknown:
+            return
+        for account in unknown:
+            self._counters[account] = {}
+        for account, counter, value in connection.execute(_READ_COUNTERS, (_json(list(unknown)),)).fetchall():
+            self._counters[account][tuple(counter.split("\0"))] = value
+
+    def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
+        if batch.moved:
+            rows = [(account, _BETWEEN.join(path), value) for (account, path), value in batch.moved.items()]
+            connection.execute(_WRITE_COUNTERS, (_json(rows),))
+        if batch.changed:
+            connection.execute(_WRITE_JOBS, (_json([_row(job) for job in batch.changed.values()]),))
+        if batch.touched:
+            connection.execute(_TOUCH, (_json(list(batch.touched.items())),))
+        for job_id, job in batch.changed.items():
+            if job.state.final:
+                self._held.pop(job_id, None)
+            else:
+                self._held[job_id] = job
+
+
+class _Batch:
+    """One batch on its way: what it has read, and what it will write."""
+
+    def __init__(
+        self, counters: dict[str, dict[tuple[str, ...], int]], jobs: dict[str, Job], documents: set[str]
+    ) -> None:
+        self._counters = counters
+        self._jobs = jobs
+        self._documents = documents
+        self.moved: dict[Key, int] = {}
+        self.changed: dict[str, Job] = {}
+        self.touched: dict[str, str] = {}
+
+    def accounts(self, asked: Iterable[Asked]) -> set[str]:
+        """Return the accounts that the batch may move."""
+        return {move.account for one in asked for move in self._moves(one)}
+
+    def outcome(self, one: Asked) -> Outcome:
+        """Do one thing in memory. What is refused leaves nothing behind."""
+        try:
+            return self._hold(one) if isinstance(one, Hold) else self._settle(one)
+        except Exception as exc:
+            return exc
+
+    def _moves(self, one: Asked) -> Sequence[Move]:
+        if isinstance(one, Hold):
+            return one.moves
+        job = self._jobs.get(one.job_id)
+        # A job that is held in this very batch moves, when it is settled, accounts that its hold has named.
+        return meter.moves_to_settle(job, one.settlement) if job else ()
+
+    def _hold(self, asked: Hold) -> Admitted | Denied | Repeated:
+        for path in asked.require:
+            if path not in self._documents:
+                raise UnauthenticatedError(f"{path} is there no more")
+        existing = self._jobs.get(asked.job_id)
+        if existing:
+            return Repeated(job=existing)
+        sums = self._sums(asked.moves)
+        denial = meter.decide(asked.moves, sums, now=asked.job.held_at)
+        if denial:
+            return Denied(denial=denial)
+        held = replace(asked.job, version=JobState.HELD.value)
+        self._keep(held, sums)
+        self.touched |= dict.fromkeys(asked.require, asked.job.held_at.isoformat())
+        return Admitted(job=held, sums=sums)
+
+    def _settle(self, asked: Settle) -> Job:
+        job = self._jobs.get(asked.job_id)
+        if job is None:
+            raise JobNotFoundError(f"no job {asked.job_id}")
+        if job.state.final:
+            return job
+        done = replace(job.settled(asked.settlement, at=asked.at), version=asked.settlement.state.value)
+        self._keep(done, self._sums(meter.moves_to_settle(job, asked.settlement)))
+        return done
+
+    def _sums(self, moves: Sequence[Move]) -> dict[Key, int]:
+        """Return each moved counter after the moves."""
+        sums: dict[Key, int] = {}
+        for move in moves:
+            key = move.key
+            value = sums[key] if key in sums else self._counters[move.account].get(move.counter, 0)
+            if move.at_least is not None and value < move.at_least:
+                value = move.at_least
+            sums[key] = value + move.amount
+        return sums
+
+    def _keep(self, job: Job, sums: Mapping[Key, int]) -> None:
+        self._jobs[job.job_id] = self.changed[job.job_id] = job
+        for (account, counter), value in sums.items():
+            self._counters[account][counter] = value
+        self.moved |= sums
+
+
+def _row(job: Job) -> tuple[object, ...]:
+    times = (meter.to_microseconds(job.held_at), meter.to_microseconds(job.expires_at))
+    return (job.job_id, job.caller, job.state.value, *times, msgspec.json.encode(job).decode())
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
