@@ -120,8 +120,15 @@ class Ledger(Protocol):
         """Return a job, or None."""
         ...
 
-    async def jobs(self, *, caller: str | None = None, limit: int = 100) -> list[Job]:
-        """Return the newest jobs first, of one caller or of all."""
+    async def jobs(
+        self,
+        *,
+        caller: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Return the newest jobs first, of one caller or of all; those held from `since` on and before `until`."""
         ...
 
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:

@@ -321,6 +321,18 @@ class LedgerContract:
         assert [job.job_id for job in await ledger.jobs(caller="alice")] == newest_first
         assert [job.job_id for job in await ledger.jobs(limit=2)] == [other.job_id, newest_first[0]]
 
+    async def test_jobs_of_a_span_are_those_held_in_it(self, ledger: Ledger) -> None:
+        """An hour's jobs are the hour's, so that two hours beside each other share none and miss none."""
+        held_jobs = [await held(ledger, held_at=NOON + timedelta(minutes=30 * n)) for n in range(4)]
+        await held(ledger, caller="bob", held_at=NOON + timedelta(minutes=30))
+        hour = timedelta(hours=1)
+
+        first = await ledger.jobs(caller="alice", since=NOON, until=NOON + hour)
+        second = await ledger.jobs(since=NOON + hour, until=NOON + 2 * hour)
+        assert [job.job_id for job in first] == [held_jobs[1].job_id, held_jobs[0].job_id]
+        assert [job.job_id for job in second] == [held_jobs[3].job_id, held_jobs[2].job_id]
+        assert len(await ledger.jobs(since=NOON)) == 5
+
     async def test_accounts_lists_the_callers_seen_so_far(self, ledger: Ledger) -> None:
         """`twohop usage` goes through these."""
         for caller in ("bob", "alice"):

@@ -103,9 +103,17 @@ class FirestoreLedger:
         found = await self._wire.get(job_path(job_id))
         return decode_job(found.fields, found.version) if found else None
 
-    async def jobs(self, *, caller: str | None = None, limit: int = 100) -> list[Job]:
+    async def jobs(
+        self,
+        *,
+        caller: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
         """See `Ledger.jobs`."""
-        where = {("caller", "=="): caller} if caller is not None else {}
+        wanted = {("caller", "=="): caller, ("held_at", ">="): since, ("held_at", "<"): until}
+        where = {condition: value for condition, value in wanted.items() if value is not None}
         found = await self._wire.query(JOBS, where=where, order_by="held_at", descending=True, limit=limit)
         return [decode_job(one.fields, one.version) for one in found]
 

@@ -59,10 +59,23 @@ class SqliteLedger:
         """See `Ledger.job`."""
         return await self._file.run(lambda connection: _job(connection, job_id))
 
-    async def jobs(self, *, caller: str | None = None, limit: int = 100) -> list[Job]:
+    async def jobs(
+        self,
+        *,
+        caller: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
         """See `Ledger.jobs`."""
-        where, values = ("WHERE caller = ?", (caller,)) if caller is not None else ("", ())
-        return await self._select(f"{where} ORDER BY held_us DESC, job_id LIMIT ?", (*values, limit))
+        wanted: dict[str, object] = {
+            "caller = ?": caller,
+            "held_us >= ?": since and meter.to_microseconds(since),
+            "held_us < ?": until and meter.to_microseconds(until),
+        }
+        conditions = {condition: value for condition, value in wanted.items() if value is not None}
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return await self._select(f"{where} ORDER BY held_us DESC, job_id LIMIT ?", (*conditions.values(), limit))
 
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
         """See `Ledger.expired`."""
