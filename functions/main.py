@@ -54,6 +54,30 @@ async def infer(_: Request) -> ASGIApp:
     return bootstrap.hop1().infer
 
 
+@_endpoint(timeout_sec=60, invoker="public", **_CALL)
+async def submit(_: Request) -> ASGIApp:
+    """Let a request run on the model without waiting for it, and count it."""
+    return bootstrap.hop1().submit
+
+
+@_endpoint(timeout_sec=30, invoker="public", **_CALL)
+async def job(_: Request) -> ASGIApp:
+    """Tell callers how a job of theirs stands."""
+    return bootstrap.hop1().job
+
+
+@_endpoint(timeout_sec=60, invoker="public", **_CALL)
+async def cancel(_: Request) -> ASGIApp:
+    """Stop a caller's job."""
+    return bootstrap.hop1().cancel
+
+
+@_endpoint(timeout_sec=60, invoker="public", **_CALL)
+async def webhook(_: Request) -> ASGIApp:
+    """Be told by the provider that a job has ended."""
+    return bootstrap.hop1().webhook
+
+
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
 async def quota(_: Request) -> ASGIApp:
     """Tell callers what they may still do, without counting as a use."""

@@ -147,6 +147,7 @@ def _settings(ports: Ports) -> dict[str, str]:
         "CONTAINER_URL": f"http://{HOST}:{ports.worker}/infer",
         "WORKER_SECRET": secrets.token_hex(32),
         "TOKEN_SECRET": secrets.token_hex(32),
+        "WEBHOOK_URL": f"http://{HOST}:{ports.functions}/{PROJECT}/{REGION}/webhook",
         # Not used here; but a secret that a function declares and that is not set is looked up in Google's cloud.
         "RUNPOD_API_KEY": "not-used-by-the-emulators",
     }

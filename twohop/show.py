@@ -18,7 +18,7 @@ from gate.money import MICRODOLLARS_PER_DOLLAR
 
 NOTHING = "-"
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_STYLES = {JobState.HELD: "cyan", JobState.RELEASED: "dim", JobState.EXPIRED: "yellow"}
+_STYLES = {JobState.HELD: "cyan", JobState.RUNNING: "cyan", JobState.RELEASED: "dim", JobState.EXPIRED: "yellow"}
 _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"))
 
 

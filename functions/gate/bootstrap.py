@@ -20,6 +20,7 @@ from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.endpoints.callables import Entrance, make_callables
 from gate.endpoints.cors import Origins
+from gate.endpoints.webhook import WebhookDoor
 from gate.errors import SettingsError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
@@ -28,9 +29,11 @@ from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
 from gate.ports import CallerVerifier, Clock, DocumentStore, Ledger, Provider
 from gate.providers import open_provider
+from gate.results import ResultStore
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 from gate.tokens import Tokens
+from gate.webhooks import Webhooks
 
 
 class Store(Ledger, DocumentStore, Protocol):
@@ -53,12 +56,19 @@ class Hop1:
     store: Store
     provider: Provider
     sweeper: Sweeper
+    results: ResultStore | None
     infer: ASGIApp
+    submit: ASGIApp
+    job: ASGIApp
+    cancel: ASGIApp
     quota: ASGIApp
     tokens: ASGIApp
+    webhook: ASGIApp
 
     async def close(self) -> None:
         """Let go of connections and files."""
+        if self.results:
+            await self.results.close()
         await self.provider.close()
         await self.store.close()
 
@@ -95,11 +105,15 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     signer = token_signer(settings)
     verifier = ApiTokenVerifier(_verifier(settings, clock), signer=signer, clock=clock)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
+    results = open_result_store(settings, clock=clock)
+    webhooks = Webhooks(url=settings.webhook_url, secret=settings.worker_secret.reveal().encode())
     gate = Gate(
         policies=policies,
         ledger=store,
         provider=provider,
         model=served_model(settings, on=clock.now().date()),
+        webhooks=webhooks,
+        results=results,
         clock=clock,
         log=log,
     )
@@ -113,10 +127,15 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         settings=settings,
         store=store,
         provider=provider,
-        sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log),
+        sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
+        results=results,
         infer=callables.infer,
+        submit=callables.submit,
+        job=callables.job,
+        cancel=callables.cancel,
         quota=callables.quota,
         tokens=callables.tokens,
+        webhook=WebhookDoor(gate.jobs.ended, webhooks=webhooks, log=log),
     )
 
 
@@ -149,6 +168,20 @@ def token_signer(settings: Settings) -> TokenSigner:
         raise SettingsError(str(exc)) from exc
 
 
+def open_result_store(settings: Settings, *, clock: Clock) -> ResultStore | None:
+    """Return where large answers are kept, without connecting yet; None if nowhere."""
+    if settings.result_bucket:
+        from gate.stores.bucket import BucketResultStore
+
+        return BucketResultStore(settings.result_bucket, clock=clock)
+    if settings.result_folder:
+        from gate.stores.files import FileResultStore
+
+        url, secret = f"{settings.webhook_url.rpartition('/')[0]}/result", settings.worker_secret.reveal().encode()
+        return FileResultStore(settings.result_folder, url=url, secret=secret, clock=clock)
+    return None
+
+
 def served_model(settings: Settings, *, on: date) -> ServedModel:
     """Return the model with its prices.
 
@@ -170,6 +203,7 @@ def served_model(settings: Settings, *, on: date) -> ServedModel:
         tariff=tariff,
         execution_ms_max=settings.execution_seconds_max * 1000,
         wait_ms_max=settings.wait_seconds_max * 1000,
+        outlive_ms_max=settings.submit_seconds_max * 1000,
     )
 
 

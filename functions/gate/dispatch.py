@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from gate.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
 from gate.log import EventLog
@@ -25,21 +26,24 @@ class Dispatcher:
         self._log = log
         self._sleep = sleep
 
-    async def run(self, order: Order) -> ProviderJob:
-        """Return the job in a final state.
+    async def run(self, order: Order, *, until: datetime | None = None) -> ProviderJob:
+        """Return the job in a final state, or as it stands at a time before its order expires.
 
         Raises:
             ProviderError: it did not get there; `billed` says whether it may have cost something.
         """
-        left = self._left_seconds(order)
+        until = min(until or order.expires_at, order.expires_at)
+        left = self._left_seconds(until)
         if left <= 0:
             raise ProviderUnavailableError("its time was over before it could be handed over")
         wait_seconds = min(left, self._provider.capabilities.wait_seconds_max)
         job = await self._provider.submit(order, wait_seconds=wait_seconds)
         pause = _POLL_SECONDS_FIRST
         while not job.state.final:
-            left = self._left_seconds(order)
+            left = self._left_seconds(until)
             if left <= 0:
+                if until < order.expires_at:
+                    return job
                 return await self.give_up(order, job)
             await self._sleep(min(pause, left))
             pause = min(pause * _POLL_GROWTH, _POLL_SECONDS_MAX)
@@ -65,8 +69,8 @@ class Dispatcher:
             self._log.warning("provider.cancel_failed", job_id=job_id, reason=str(exc))
         return await self._ask(job_id, job)
 
-    def _left_seconds(self, order: Order) -> float:
-        return (order.expires_at - self._clock.now()).total_seconds()
+    def _left_seconds(self, until: datetime) -> float:
+        return (until - self._clock.now()).total_seconds()
 
     async def _ask(self, job_id: str, job: ProviderJob) -> ProviderJob:
         """Ask how a job stands. Not being able to ask changes nothing about the job, so it is asked for again."""

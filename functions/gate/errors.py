@@ -11,6 +11,8 @@
     ├── TokenNotFoundError          no such API token, or not this caller's
     ├── QuotaExceededError          a limit is reached; says which, and when to come back
     ├── PolicyError                 a plan or the gate's configuration is missing or malformed
+    ├── UnsupportedError            this service is not set up for that kind of request
+    ├── ResultStoreError            an answer that is too large for a document cannot be kept, or not be found
     ├── LedgerError                 the ledger cannot be reached or gave no clear answer
     └── ProviderError               hop 2 did not deliver
         ├── ProviderUnavailableError    it never took the job; not billed
@@ -133,6 +135,22 @@ class PolicyError(GateError):
     code = "failed-precondition"
     http_status = 400
     default_message = "This account has no valid plan yet. The service's owner finds the reason in the log."
+
+
+class UnsupportedError(GateError):
+    """This service is not set up for that kind of request; another kind may do."""
+
+    code = "unimplemented"
+    http_status = 501
+    default_message = "This service does not offer that."
+
+
+class ResultStoreError(GateError):
+    """The store of large answers cannot be reached, or none is set up."""
+
+    code = "unavailable"
+    http_status = 503
+    default_message = "The answer cannot be kept right now. Try again in a moment."
 
 
 class LedgerError(GateError):

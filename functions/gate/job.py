@@ -1,9 +1,11 @@
 """A job: one request that costs GPU time, from its hold to its settlement.
 
-    held ──► settled     it ended, and its caller pays what it took
-      ├────► released    it never ran, and its caller pays nothing
-      └────► expired     nobody finished it; it may have run, so its caller pays the hold
+    held ─┬─► running ─┬─► settled     it ended, and its caller pays what it took
+          │            └─► expired     nobody knows how it ended, so its caller pays the hold
+          ├─► settled, expired         as well: most jobs end within the call that started them
+          └─► released                 it never ran, and its caller pays nothing
 
+A job is running, to the ledger, when it is at its provider and no call is held open for it.
 Nothing leaves a final state, which is what makes settling and releasing idempotent.
 """
 
@@ -24,6 +26,7 @@ class JobState(StrEnum):
     """Where a job stands."""
 
     HELD = "held"
+    RUNNING = "running"
     SETTLED = "settled"
     RELEASED = "released"
     EXPIRED = "expired"
@@ -31,7 +34,7 @@ class JobState(StrEnum):
     @property
     def final(self) -> bool:
         """True if nothing changes this job any more."""
-        return self is not JobState.HELD
+        return self not in (JobState.HELD, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +59,25 @@ class Job:
     """The API token that its caller showed."""
     held_at: datetime
     expires_at: datetime
-    """From then on the sweeper may settle it at its hold."""
+    """From then on the sweeper looks after it: a held job is settled in full, a running one is asked for."""
     state: JobState = JobState.HELD
     settled_microdollars: int | None = None
     spent: Spent | None = None
     result: str | None = None
     """The answer's outputs as JSON, kept only for a job that can be asked for again."""
+    result_url: str | None = None
+    """Where the outputs are, as JSON, if they are too large for a document."""
+    result_url_expires_at: datetime | None = None
     failure_code: str | None = None
     failure: str | None = None
     """The public message of what went wrong, and the code that went with it."""
     finished_at: datetime | None = None
+    provider_job_id: str | None = None
+    """What its provider calls it, known to the ledger once no call is held open for it."""
+    due_at: datetime | None = None
+    """When its provider drops it, if it has not ended by then."""
+    awaited_ms: int = 0
+    """How long hop 1 held a call open for it before it became a running job."""
     version: str = ""
     """The ledger's own mark of this state of the job; opaque, and empty before the hold."""
 
@@ -77,10 +89,34 @@ class Job:
             settled_microdollars=settlement.microdollars,
             spent=settlement.spent,
             result=settlement.result,
+            result_url=settlement.result_url,
+            result_url_expires_at=settlement.result_url_expires_at,
             failure_code=settlement.failure_code,
             failure=settlement.failure,
             finished_at=at,
         )
+
+    def handed_over(self, handover: HandOver) -> Job:
+        """Return this job as it is once it runs at its provider and no call is held open for it."""
+        return replace(
+            self,
+            state=JobState.RUNNING,
+            provider_job_id=handover.provider_job_id,
+            due_at=handover.due_at,
+            expires_at=handover.look_at,
+            awaited_ms=handover.awaited_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Where a job runs that no call is held open for, and when to look after it."""
+
+    provider_job_id: str
+    due_at: datetime
+    look_at: datetime
+    """When the sweeper asks for it, should nobody have told of its end by then."""
+    awaited_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +128,8 @@ class Settlement:
     gpu_ms: int
     spent: Spent | None = None
     result: str | None = None
+    result_url: str | None = None
+    result_url_expires_at: datetime | None = None
     failure_code: str | None = None
     failure: str | None = None
 

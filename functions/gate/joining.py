@@ -28,36 +28,48 @@ class Joining:
         self._clock = clock
         self._waiting: Counter[str] = Counter()
 
-    async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime) -> Job:
-        """Return a job as it ended, waiting for that until the deadline.
+    async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime, may_outlive: bool = False) -> Job:
+        """Return a job as it ended, waiting for that until the deadline; one that may outlive it, as it stands then.
 
         Raises:
             ConflictError: it was made of another payload.
             ProviderUnavailableError: it is still running, or was refused in the end, or too many wait already.
         """
-        if job.payload_digest != payload_digest:
-            raise ConflictError(f"job {job.job_id} was made of another payload")
+        check_same(job, payload_digest)
         if self._waiting[job.caller] >= _JOINERS_MAX:
             raise _still_running("too many requests of one caller join a job")
         self._waiting[job.caller] += 1
         try:
-            return await self._ended(job, deadline)
+            return await self._ended(job, deadline, may_outlive)
         finally:
             self._waiting[job.caller] -= 1
             self._waiting += Counter()  # Forgets who is down to zero.
 
-    async def _ended(self, job: Job, deadline: datetime) -> Job:
+    async def _ended(self, job: Job, deadline: datetime, may_outlive: bool) -> Job:
         pause = _PAUSE_SECONDS_FIRST
         while not job.state.final:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_SECONDS_MAX)
             there = await self._ledger.job(job.job_id)
-            if there is None or self._clock.now() >= deadline:
+            is_late = self._clock.now() >= deadline
+            if there is None or (is_late and not may_outlive):
                 raise _still_running("joined a job that does not end, or whose hold was denied")
             job = there
+            if is_late and not job.state.final:
+                return job
         if job.state is JobState.RELEASED and self._clock.now() >= deadline:
             raise failure_again(job)  # There is no time left for another try.
         return job
+
+
+def check_same(job: Job, payload_digest: str) -> None:
+    """Refuse a request whose idempotency key names a job that was made of another payload.
+
+    Raises:
+        ConflictError: it does.
+    """
+    if job.payload_digest != payload_digest:
+        raise ConflictError(f"job {job.job_id} was made of another payload")
 
 
 def _still_running(reason: str) -> ProviderUnavailableError:

@@ -19,6 +19,8 @@ class ServedModel:
     execution_ms_max: int
     wait_ms_max: int
     """How long hop 1 waits for the answer: the start of a worker, the queue and the execution."""
+    outlive_ms_max: int = 3_600_000
+    """How long a job may wait and run that no call is held open for."""
 
     @property
     def worst_case_microdollars(self) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType, Protocol, runtime_checkable
 
-from gate.job import Job, Settlement
+from gate.job import HandOver, Job, Settlement
 from gate.meter import Denial, Key, Move
 from gate.plan import NO_BUDGET, Budget, Cohort
 
@@ -104,8 +104,20 @@ class Ledger(Protocol):
         """
         ...
 
+    async def hand_over(self, job: Job, handover: HandOver) -> Job:
+        """Note where a job runs that no call is held open for, and return it. No counter moves.
+
+        A job that ended before is returned as it ended. `job` may be what `hold` returned (then one commit does it,
+        with no read) or any later copy; a running one may be handed over again, to be looked at later.
+
+        Raises:
+            JobNotFoundError: the ledger has no such job.
+            LedgerError: it is not known to be noted; call again.
+        """
+        ...
+
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
-        """End a held job, move its counters from the hold to what it took, and return it as it now stands.
+        """End a held or running job, move its counters from the hold to what it took, and return it as it now stands.
 
         A job that ended before is returned as it ended, and nothing moves. `job` may be what `hold` returned (then
         one commit does it, with no read) or any later copy.
@@ -132,7 +144,7 @@ class Ledger(Protocol):
         ...
 
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
-        """Return held jobs whose expiry has passed, oldest first."""
+        """Return held and running jobs whose expiry has passed, oldest first."""
         ...
 
     async def counters(self, account: str) -> Mapping[tuple[str, ...], int]:
@@ -223,6 +235,8 @@ class Order:
     """The provider, or the worker, stops the job after this: it bounds what the job can cost."""
     expires_at: datetime
     """Nobody waits for the answer after this."""
+    webhook: str | None = None
+    """An address that is told by POST when the job has ended; given to jobs that may outlive their call alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,23 +10,24 @@ expires and is swept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import Any
-
-import msgspec
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from gate.admission import Admission
+from gate.answer import Answer
 from gate.dispatch import Dispatcher
 from gate.entry import Entry, Held, Join, Joined
-from gate.errors import JobFailedError, ProviderError, ProviderTimeoutError
+from gate.errors import ProviderError, ProviderTimeoutError, ResultStoreError
+from gate.following import Follower
 from gate.job import Job, Settlement
+from gate.jobs import Jobs, outputs_of
 from gate.joining import Joining
 from gate.log import EventLog
 from gate.meter import Remaining
 from gate.model import ServedModel
+from gate.orders import Orders
 from gate.outcome import (
     failure_again,
     failure_of,
@@ -39,19 +40,10 @@ from gate.policy import Policies
 from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
 from gate.quotas import Quotas
 from gate.request import InferRequest
+from gate.results import Results, ResultStore
 from gate.settling import Settling
 from gate.streaming import Streamer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a caller gets for a job that ended well."""
-
-    job: Job
-    outputs: Any
-    quota: tuple[Remaining, ...]
-    repeated: bool = False
-    """It was answered before; this is the same answer, and nothing was counted."""
+from gate.webhooks import Webhooks
 
 
 class Gate:
@@ -64,13 +56,16 @@ class Gate:
         ledger: Ledger,
         provider: Provider,
         model: ServedModel,
+        webhooks: Webhooks,
         clock: Clock,
         log: EventLog,
+        results: ResultStore | None = None,
     ) -> None:
         self._policies = policies
         self._model = model
         self._clock = clock
         self._provider = provider
+        self._orders = Orders(model=model, webhooks=webhooks)
         admission = Admission(ledger=ledger, clock=clock)
         self._settling = Settling(ledger=ledger, admission=admission, clock=clock, log=log)
         self._entry = Entry(
@@ -80,25 +75,49 @@ class Gate:
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
         self._streamer = Streamer(provider=provider, dispatcher=self._dispatcher, clock=clock)
         self._joining = Joining(ledger=ledger, clock=clock)
+        kept = Results(store=results, clock=clock)
+        self.follower = Follower(
+            ledger=ledger,
+            provider=provider,
+            settling=self._settling,
+            results=kept,
+            model=model,
+            clock=clock,
+            log=log,
+        )
+        self.jobs = Jobs(
+            entry=self._entry,
+            orders=self._orders,
+            provider=provider,
+            ledger=ledger,
+            settling=self._settling,
+            follower=self.follower,
+            quotas=self._quotas,
+            results=kept,
+        )
 
-    async def infer(self, caller: Caller, request: InferRequest, *, size_bytes: int = 0) -> Answer:
+    async def infer(
+        self, caller: Caller, request: InferRequest, *, size_bytes: int = 0, may_outlive: bool = False
+    ) -> Answer:
         """Run a verified caller's request on the model, and count it.
 
         Args:
             caller: who is asking.
             request: what is asked.
             size_bytes: of the request as it came, if that is known.
+            may_outlive: a job that takes longer than the wait goes on, if its provider keeps jobs, and is answered
+                with as it stands; otherwise it is given up.
 
         Raises:
             GateError: it was refused or it failed; `errors` tells the kinds apart.
         """
-        entered = await self._entry.enter(caller, request, size_bytes=size_bytes, join=self._join_to_the_end())
+        join = self._join_to_the_end(may_outlive=may_outlive)
+        entered = await self._entry.enter(caller, request, size_bytes=size_bytes, join=join)
         if isinstance(entered, Joined):
             return await self._answer_again(entered)
-        async with self._settled_on_error(entered.job):
-            ended = await self._dispatcher.run(self._order(entered.job, entered.body))
-            settlement = self._settlement(entered, ended)
-        return await self._answer(entered, ended, settlement)
+        if may_outlive and self._provider.capabilities.queues:
+            return await self._infer_or_hand_over(entered)
+        return await self._answer(entered, await self._run(entered, self._orders.awaited(entered.job, entered.body)))
 
     async def stream(
         self, caller: Caller, request: InferRequest, *, size_bytes: int = 0
@@ -115,23 +134,22 @@ class Gate:
         if isinstance(entered, Joined):
             yield await self._answer_again(entered)
             return
-        order = self._order(entered.job, request.body(self._model.name, stream=True))
+        order = self._orders.awaited(entered.job, request.body(self._model.name, stream=True))
         seen: ProviderJob | None = None
         began = False
         try:
-            async with self._settled_on_error(entered.job), aclosing(self._streamer.run(order)) as steps:
+            async with self._settling.on_error(entered.job), aclosing(self._streamer.run(order)) as steps:
                 async for step in steps:
                     if isinstance(step, Part):
                         began = True
                         yield step
                     else:
                         seen, began = step, began or step.state is not ProviderState.QUEUED
-                assert seen is not None
-                settlement = self._settlement(entered, seen)
         except (GeneratorExit, asyncio.CancelledError):
             await self._settling.surely(self._abandon(entered.job, seen, began=began))
             raise
-        yield await self._answer(entered, seen, settlement)
+        assert seen is not None, "a stream that raises nothing ends with the job's end"
+        yield await self._answer(entered, seen)
 
     async def quota(self, caller: Caller) -> tuple[Remaining, ...]:
         """Return what is left of each limit of a verified caller, without counting as a use.
@@ -141,35 +159,35 @@ class Gate:
         """
         return await self._quotas.of(caller.uid, await self._policies.for_caller(caller))
 
-    def _join_to_the_end(self) -> Join:
+    def _join_to_the_end(self, *, may_outlive: bool = False) -> Join:
         """Return what waits for the end of a job that another request started."""
         deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
 
         async def join(job: Job, payload_digest: str) -> Job:
-            return await self._joining.end_of(job, payload_digest, deadline=deadline)
+            return await self._joining.end_of(job, payload_digest, deadline=deadline, may_outlive=may_outlive)
 
         return join
 
-    def _order(self, job: Job, body: bytes) -> Order:
-        return Order(
-            job_id=job.job_id,
-            body=body,
-            execution_ms_max=self._model.execution_ms_max,
-            expires_at=job.held_at + timedelta(milliseconds=self._model.wait_ms_max),
-        )
+    async def _run(self, held: Held, order: Order, *, until: datetime | None = None) -> ProviderJob:
+        async with self._settling.on_error(held.job):
+            return await self._dispatcher.run(order, until=until)
 
-    @asynccontextmanager
-    async def _settled_on_error(self, job: Job) -> AsyncIterator[None]:
-        try:
-            yield
-        except ProviderError as exc:
-            await self._settling.settle(job, settlement_after(exc, job), reason=str(exc))
-            raise
-        except Exception as exc:
-            # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
-            in_full = settlement_after(JobFailedError(), job)
-            await self._settling.settle(job, in_full, reason=type(exc).__name__)
-            raise
+    async def _infer_or_hand_over(self, held: Held) -> Answer:
+        order = self._orders.outliving(held.job, held.body)
+        until = held.job.held_at + timedelta(milliseconds=self._model.wait_ms_max)
+        seen = await self._run(held, order, until=until)
+        if seen.state.final:
+            return await self._answer(held, seen)
+        awaited_ms = self._elapsed_ms(held.job)
+        job = await self._settling.surely(
+            self.follower.note(held.job, seen, due_at=order.expires_at, awaited_ms=awaited_ms)
+        )
+        with suppress(ProviderError, ResultStoreError):
+            # Its webhook may have come while nobody knew where it ran.
+            job = await self.follower.look(job)
+        if job.failure_code:
+            raise failure_again(job)
+        return Answer(job=job, outputs=outputs_of(job), quota=self._quotas.after(held.admitted, None, held.policy))
 
     def _settlement(self, held: Held, ended: ProviderJob) -> Settlement:
         settlement = settlement_for(ended, held.job, self._model.tariff, wait_ms=self._elapsed_ms(held.job))
@@ -177,7 +195,9 @@ class Gate:
             return replace(settlement, result=kept_result(ended))
         return settlement
 
-    async def _answer(self, held: Held, ended: ProviderJob, settlement: Settlement) -> Answer:
+    async def _answer(self, held: Held, ended: ProviderJob) -> Answer:
+        async with self._settling.on_error(held.job):
+            settlement = self._settlement(held, ended)
         done = await self._settling.settle(held.job, settlement)
         failure = failure_of(ended)
         if failure:
@@ -187,10 +207,10 @@ class Gate:
 
     async def _answer_again(self, joined: Joined) -> Answer:
         job = joined.job
-        if job.result is None:
+        if job.state.final and job.result is None and job.result_url is None:
             raise failure_again(job)
         quota = await self._quotas.of(job.caller, joined.policy)
-        return Answer(job=job, outputs=msgspec.json.decode(job.result), quota=quota, repeated=True)
+        return Answer(job=job, outputs=outputs_of(job), quota=quota, repeated=True)
 
     async def _abandon(self, job: Job, seen: ProviderJob | None, *, began: bool) -> Job:
         """Stop a job whose caller went away, and settle it at what it used."""

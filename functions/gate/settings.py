@@ -23,6 +23,9 @@ _EMULATOR_REVISION = re.compile(r"^\d*$")
 _WAIT_SECONDS_MOST = 240
 """`main.py` gives a call 300 seconds; what comes after the wait has to fit in as well."""
 
+_SUBMIT_SECONDS_MOST = 24 * 3600
+"""A job that waits for longer is one that nobody remembers."""
+
 
 class LedgerKind(StrEnum):
     """Where jobs and counters are kept."""
@@ -79,6 +82,14 @@ class Settings:
     """The endpoint's idle timeout as it is set at the provider."""
     wait_seconds_max: int
     """How long a call is held open for its answer."""
+    submit_seconds_max: int
+    """How long a job may wait and run that no call is held open for."""
+    webhook_url: str
+    """Where the provider tells that such a job has ended."""
+    result_bucket: str
+    """Where answers are kept that are too large for a document; empty if nowhere."""
+    result_folder: str
+    """The same on one machine."""
     policy_seconds: float
     """How long a plan, a user's override or the configuration is used before it is read again."""
     allowed_origins: tuple[str, ...]
@@ -95,8 +106,9 @@ class Settings:
             SettingsError: a value is missing, malformed, or not allowed where this runs.
         """
         read = Environment(env)
+        project = env.get("GCLOUD_PROJECT") or env.get("GOOGLE_CLOUD_PROJECT") or ""
         settings = cls(
-            project=env.get("GCLOUD_PROJECT") or env.get("GOOGLE_CLOUD_PROJECT") or "",
+            project=project,
             ledger=LedgerKind(read.one_of("LEDGER", LedgerKind, "firestore")),
             sqlite_path=read.text("SQLITE_PATH", ".twohop/ledger.sqlite3"),
             sign_in=SignInKind(read.one_of("SIGN_IN", SignInKind, "firebase")),
@@ -115,6 +127,10 @@ class Settings:
             start_seconds_max=read.number("START_SECONDS_MAX", 60, least=0),
             idle_seconds=read.number("IDLE_SECONDS", 5, least=0),
             wait_seconds_max=read.number("WAIT_SECONDS_MAX", 120, least=1, most=_WAIT_SECONDS_MOST),
+            submit_seconds_max=read.number("SUBMIT_SECONDS_MAX", 3600, least=10, most=_SUBMIT_SECONDS_MOST),
+            webhook_url=read.text("WEBHOOK_URL", f"https://us-central1-{project}.cloudfunctions.net/webhook"),
+            result_bucket=read.text("RESULT_BUCKET", ""),
+            result_folder=read.text("RESULT_FOLDER", ""),
             policy_seconds=float(read.number("POLICY_SECONDS", 10, least=0)),
             allowed_origins=read.words("ALLOWED_ORIGINS"),
             auth_emulator=bool(env.get("FIREBASE_AUTH_EMULATOR_HOST")),
@@ -143,6 +159,11 @@ class Settings:
                 f"WAIT_SECONDS_MAX={self.wait_seconds_max} is less than EXECUTION_SECONDS_MAX="
                 f"{self.execution_seconds_max}: jobs would be given up while they run, and paid in full"
             )
+        if self.submit_seconds_max < self.wait_seconds_max:
+            raise SettingsError(
+                f"SUBMIT_SECONDS_MAX={self.submit_seconds_max} is less than WAIT_SECONDS_MAX="
+                f"{self.wait_seconds_max}: a job that outlives its call would be dropped before the call ends"
+            )
         if self.hardware == "own":
             priced = env.get("PRICE_NANODOLLARS_PER_SECOND", "").strip()
             need(priced, "PRICE_NANODOLLARS_PER_SECOND", "what a second of your hardware costs; 0 if nothing")
@@ -154,6 +175,8 @@ class Settings:
         found += ["SIGN_IN=dev"] * (self.sign_in is SignInKind.DEV)
         found += ["LEDGER=sqlite"] * (self.ledger is LedgerKind.SQLITE)
         found += ["PROVIDER=local"] * (self.provider == "local")
+        found += ["RESULT_FOLDER"] * bool(self.result_folder)
+        found += ["WEBHOOK_URL without https"] * (not self.webhook_url.startswith("https://"))
         if found:
             raise SettingsError(
                 f"this is a deployed instance and it was given {', '.join(found)}; "

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from gate.admission import Admission
-from gate.errors import LedgerError
+from gate.errors import JobFailedError, LedgerError, ProviderError
 from gate.job import Job, Settlement
 from gate.log import EventLog
+from gate.outcome import settlement_after
 from gate.ports import Clock, Ledger
 
 _TRIES = 3
+
+_Result = TypeVar("_Result")
 
 
 class Settling:
@@ -32,11 +36,24 @@ class Settling:
         """
         return await self.surely(self._settle(job, settlement, reason))
 
-    async def surely(self, work: Coroutine[Any, Any, Job]) -> Job:
+    async def surely(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Await something that goes on to its end even if the one who awaits it is cancelled."""
         return await asyncio.shield(self.detach(work))
 
-    def detach(self, work: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+    @asynccontextmanager
+    async def on_error(self, job: Job) -> AsyncIterator[None]:
+        """Settle or release a held job if what is done for it raises an error, and let the error pass."""
+        try:
+            yield
+        except ProviderError as exc:
+            await self.settle(job, settlement_after(exc, job), reason=str(exc))
+            raise
+        except Exception as exc:
+            # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
+            await self.settle(job, settlement_after(JobFailedError(), job), reason=type(exc).__name__)
+            raise
+
+    def detach(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Future[_Result]:
         """Let something end by itself. The loop forgets tasks that nobody holds on to."""
         task = asyncio.ensure_future(work)
         self._detached.add(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from gate.errors import JobNotFoundError, UnauthenticatedError
-from gate.job import Job, JobState, Settlement
+from gate.job import HandOver, Job, JobState, Settlement
 from gate.meter import LimitName
 from gate.money import Spent
 from gate.plan import GateConfig, Plan
@@ -20,6 +21,9 @@ from tests.makers import GENEROUS, NOON, OPEN_CONFIG, make_config, make_job, mak
 
 DAY, MONTH = ("days", "2026-11-21"), ("months", "2026-11")
 LATER = NOON + timedelta(seconds=20)
+
+
+HAND_OVER = HandOver(provider_job_id="remote-1", due_at=LATER, look_at=NOON + timedelta(seconds=5), awaited_ms=700)
 
 
 async def hold(
@@ -91,6 +95,70 @@ class LedgerContract:
         job = await held(ledger, cohort="anonymous", emission_us=100)
 
         assert await ledger.job(job.job_id) == job
+
+    async def test_a_job_that_is_handed_over_runs_and_moves_no_counter(self, ledger: Ledger) -> None:
+        """Its call has ended, and nothing else has."""
+        job = await held(ledger)
+        before = await ledger.counters("usage/alice")
+
+        running = await ledger.hand_over(job, HAND_OVER)
+
+        assert (running.state, running.provider_job_id, running.due_at) == (JobState.RUNNING, "remote-1", LATER)
+        assert (running.expires_at, running.awaited_ms) == (NOON + timedelta(seconds=5), 700)
+        assert await ledger.job(job.job_id) == running
+        assert await ledger.counters("usage/alice") == before
+
+    @pytest.mark.parametrize("fresh", [True, False], ids=["as-handed-over", "as-held"])
+    async def test_a_running_job_settles_as_any_other(self, ledger: Ledger, fresh: bool) -> None:
+        """Whichever copy of it one has."""
+        job = await held(ledger)
+        running = await ledger.hand_over(job, HAND_OVER)
+
+        done = await ledger.settle(running if fresh else job, settlement(), at=LATER)
+
+        assert (done.state, done.settled_microdollars, done.provider_job_id) == (JobState.SETTLED, 120, "remote-1")
+        assert await ledger.job(job.job_id) == done
+        assert nonzero(await ledger.counters("usage/alice"))[*DAY, "microdollars"] == 120
+
+    async def test_a_job_that_ended_is_not_handed_over_any_more(self, ledger: Ledger) -> None:
+        """Its end may be told before the note of where it runs is written."""
+        job = await held(ledger)
+        done = await ledger.settle(job, settlement(), at=LATER)
+
+        assert await ledger.hand_over(job, HAND_OVER) == done
+
+    async def test_a_running_job_may_be_handed_over_again(self, ledger: Ledger) -> None:
+        """That is how the sweeper puts off its next look."""
+        job = await held(ledger)
+        await ledger.hand_over(job, HAND_OVER)
+
+        again = await ledger.hand_over(job, replace(HAND_OVER, look_at=LATER))
+
+        assert (again.state, again.expires_at) == (JobState.RUNNING, LATER)
+
+    async def test_handing_over_an_unknown_job_is_an_error(self, ledger: Ledger) -> None:
+        with pytest.raises(JobNotFoundError):
+            await ledger.hand_over(make_job(), HAND_OVER)
+
+    async def test_a_running_job_expires_when_it_is_to_be_looked_at(self, ledger: Ledger) -> None:
+        """Not when its hold would have."""
+        job = await held(ledger)
+        running = await ledger.hand_over(job, HAND_OVER)
+
+        assert await ledger.expired(now=NOON + timedelta(seconds=4)) == []
+        assert await ledger.expired(now=NOON + timedelta(seconds=5)) == [running]
+
+    async def test_of_many_who_end_a_running_job_one_does(self, ledger: Ledger) -> None:
+        """A webhook, the sweeper and a caller's cancel may all come at once."""
+        running = await ledger.hand_over(await held(ledger), HAND_OVER)
+
+        ends = await asyncio.gather(
+            *(ledger.settle(running, settlement(microdollars=amount), at=LATER) for amount in range(100, 110))
+        )
+
+        assert len({done.settled_microdollars for done in ends}) == 1
+        counted = nonzero(await ledger.counters("usage/alice"))[*DAY, "microdollars"]
+        assert counted == ends[0].settled_microdollars
 
     async def test_an_unknown_job_is_none(self, ledger: Ledger) -> None:
         """Asking is no error."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from gate.errors import LedgerError, UnauthenticatedError
-from gate.job import Job, Settlement
+from gate.job import HandOver, Job, Settlement
 from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
 from gate.meter import Move
@@ -55,7 +55,9 @@ def failed(**changes: Any) -> ProviderJob:
 class Script:
     """A `Provider` that takes each next step of its script, for `submit` and `status` alike; the last one repeats."""
 
-    def __init__(self, *steps: Step, cancel: Exception | None = None, wait_seconds_max: float = 90.0) -> None:
+    def __init__(
+        self, *steps: Step, cancel: Exception | None = None, wait_seconds_max: float = 90.0, queues: bool = True
+    ) -> None:
         self.steps = list(steps or (completed(),))
         self.orders: list[Order] = []
         self.waits: list[float] = []
@@ -65,9 +67,10 @@ class Script:
         self.let_go = asyncio.Event()
         self.let_go.set()
         self._cancel = cancel
+        self.on_submit: Callable[[], None] = lambda: None
         self.capabilities = Capabilities(
             name="script",
-            queues=True,
+            queues=queues,
             stops_at_timeout=True,
             bytes_in_max=10_000_000,
             bytes_out_max=10_000_000,
@@ -80,6 +83,7 @@ class Script:
         self.waits.append(wait_seconds)
         self.handed_over.set()
         await self.let_go.wait()
+        self.on_submit()
         return self._next()
 
     async def status(self, provider_job_id: str) -> ProviderJob:
@@ -126,6 +130,8 @@ class WatchedLedger(SqliteLedger):
         self.job_read = asyncio.Event()
         self.hold_errors: list[Exception] = []
         self.settle_errors: list[Exception] = []
+        self.hand_overs: list[HandOver] = []
+        self.hand_over_errors: list[Exception] = []
 
     async def hold(
         self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
@@ -140,6 +146,12 @@ class WatchedLedger(SqliteLedger):
         if self.settle_errors:
             raise self.settle_errors.pop(0)
         return await super().settle(job, settlement, at=at)
+
+    async def hand_over(self, job: Job, handover: HandOver) -> Job:
+        self.hand_overs.append(handover)
+        if self.hand_over_errors:
+            raise self.hand_over_errors.pop(0)
+        return await super().hand_over(job, handover)
 
     async def job(self, job_id: str) -> Job | None:
         self.job_reads.append(job_id)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import Decoder
 
+from gate.answer import Answer
 from gate.endpoints.answers import answer_json, quota_json
 from gate.endpoints.callable import BODY_BYTES_MAX, Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
@@ -27,12 +28,12 @@ from gate.errors import (
     SettingsError,
     UnauthenticatedError,
 )
+from gate.job import JobState
 from gate.meter import LimitName, Remaining
 from gate.money import Spent
 from gate.plan import Cohort
 from gate.ports import Caller, Credentials
 from gate.request import InferRequest, check_size
-from gate.service import Answer
 from tests.makers import GENEROUS, NOON, make_job
 from tests.unit.doubles import WatchedLog
 
@@ -585,7 +586,8 @@ async def test_no_log_line_of_the_door_holds_a_token_or_a_payload() -> None:
 
 def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
     """The shape of `infer`'s result."""
-    job = make_job(settled_microdollars=120, spent=Spent(execution_ms=2_400, start_ms=100, idle_ms=5_000))
+    spent = Spent(execution_ms=2_400, start_ms=100, idle_ms=5_000)
+    job = make_job(state=JobState.SETTLED, settled_microdollars=120, spent=spent)
     quota = (
         Remaining(name=LimitName.REQUESTS_PER_DAY, limit=5, remaining=4, resets_at=NOON),
         Remaining(name=LimitName.CONCURRENCY, limit=2, remaining=2, resets_at=None),
@@ -595,6 +597,7 @@ def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
 
     assert answer == {
         "job_id": job.job_id,
+        "state": "settled",
         "outputs": [1],
         "usage": {
             "held_microdollars": 1_000,

@@ -49,6 +49,6 @@ def test_settling_in_full_costs_the_hold() -> None:
     assert (settlement.microdollars, settlement.gpu_ms) == (777, 42)
 
 
-def test_only_held_is_not_final() -> None:
+def test_only_held_and_running_are_not_final() -> None:
     """Everything else is the end."""
-    assert [state for state in JobState if not state.final] == [JobState.HELD]
+    assert [state for state in JobState if not state.final] == [JobState.HELD, JobState.RUNNING]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gate import joining
+from gate.answer import Answer
 from gate.errors import (
     ConflictError,
     ForbiddenError,
@@ -27,7 +28,6 @@ from gate.job import RESULT_BYTES_MAX, Job, JobState
 from gate.meter import Move, Remaining
 from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
 from gate.request import InferRequest
-from gate.service import Answer
 from gate.wire import WorkBody
 from tests.makers import NOON, make_config, make_documents
 from tests.unit.doubles import (

@@ -31,6 +31,7 @@ from gate.service import Gate
 from gate.tokens import Tokens, TokenState
 from tests.makers import NOON, FakeClock, make_documents, make_model, make_plan
 from tests.unit.doubles import BelievingVerifier, Script, WatchedLedger, WatchedLog, fill
+from tests.unit.world import WEBHOOKS
 
 ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
 BOB = Caller(uid="bob", cohort=Cohort.VERIFIED)
@@ -58,6 +59,7 @@ class World:
             ledger=self.ledger,
             provider=self.provider,
             model=make_model(),
+            webhooks=WEBHOOKS,
             clock=self.clock,
             log=self.log,
         )

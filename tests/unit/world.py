@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gate.answer import Answer
 from gate.guard.sweeper import Sweeper
 from gate.job import Job
 from gate.meter import Remaining
@@ -11,7 +12,9 @@ from gate.plan import Cohort
 from gate.policy import Policies
 from gate.ports import Caller, Credentials, Provider
 from gate.request import InferRequest
-from gate.service import Answer, Gate
+from gate.results import ResultStore
+from gate.service import Gate
+from gate.webhooks import Webhooks
 from tests.makers import CREDENTIALS, FakeClock, make_documents, make_model, make_plan
 from tests.unit.doubles import BelievingVerifier, Script, Step, WatchedLedger, WatchedLog, fill
 
@@ -19,6 +22,8 @@ DAY = ("days", "2026-11-21")
 HELD = make_model().worst_case_microdollars
 PAYLOAD = "a text that nobody else may read"
 ANONYMOUS = Credentials(bearer="anonymous-1")
+
+WEBHOOKS = Webhooks(url="https://hop1.example/webhook", secret=b"s" * 32)
 
 ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
 
@@ -31,6 +36,7 @@ class World:
         self.clock = FakeClock()
         self.log = WatchedLog()
         self.provider = Script()
+        self.results: ResultStore | None = None
         self.policies = Policies(documents=ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
         self.gate = self.another_gate()
 
@@ -40,6 +46,8 @@ class World:
             ledger=self.ledger,
             provider=provider or self.provider,
             model=make_model(**changes),
+            webhooks=WEBHOOKS,
+            results=self.results,
             clock=self.clock,
             log=self.log,
         )
@@ -62,7 +70,13 @@ class World:
         return (await self.ledger.counters(account)).get(path, 0)
 
     def sweeper(self) -> Sweeper:
-        return Sweeper(ledger=self.ledger, policies=self.policies, clock=self.clock, log=self.log)
+        return Sweeper(
+            ledger=self.ledger,
+            policies=self.policies,
+            clock=self.clock,
+            log=self.log,
+            visit=self.gate.follower.visit,
+        )
 
 
 async def set_plan(world: World, **limits: Any) -> None:

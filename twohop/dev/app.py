@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -12,13 +12,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from gate.bootstrap import Hop1
 from gate.callers.dev import DevSignIn
 from gate.endpoints.cors import LOOPBACK_ORIGIN
 from gate.errors import GateError
+from gate.stores.files import FileResultStore
 from twohop.dev.sign_in import SignInRoutes
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -56,8 +57,13 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
             Route("/", page),
             Route("/healthz", healthz),
             Route("/{project}/{region}/infer", hop1.infer),
+            Route("/{project}/{region}/submit", hop1.submit),
+            Route("/{project}/{region}/job", hop1.job),
+            Route("/{project}/{region}/cancel", hop1.cancel),
             Route("/{project}/{region}/quota", hop1.quota),
             Route("/{project}/{region}/tokens", hop1.tokens),
+            Route("/{project}/{region}/webhook", hop1.webhook),
+            Route("/{project}/{region}/result", _result_route(hop1)),
         ],
         lifespan=lifespan,
         # A page elsewhere could point a name of its own at this machine, and would then be of this origin.
@@ -65,6 +71,19 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
     )
     app.mount("/", sign_in_routes)
     return app
+
+
+def _result_route(hop1: Hop1) -> Callable[[Request], Awaitable[Response]]:
+    async def result(request: Request) -> Response:
+        assert isinstance(hop1.results, FileResultStore)
+        asked = {name: request.query_params.get(name, "") for name in ("expires", "proof")}
+        content = await hop1.results.read(request.query_params.get("job", ""), **asked)
+        if content is None:
+            return Response(status_code=404)
+        # The address is the key, as a bucket's signed one is; any page that has it may read it.
+        return Response(content, media_type="application/json", headers={"access-control-allow-origin": "*"})
+
+    return result
 
 
 async def _sweep_for_ever(hop1: Hop1) -> None:

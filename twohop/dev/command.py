@@ -51,7 +51,7 @@ def dev(port: int, model: str | None, state: Path, quiet: bool) -> None:
     worker = WorkerProcess(secret=worker_secret, model=model, log_path=state / "worker.log")
     worker.start()
     try:
-        settings = Settings.from_env(_environment(state, model, worker.url, worker_secret))
+        settings = Settings.from_env(_environment(state, model, worker.url, worker_secret, port))
         _wait_for_model(worker)
         with suppress(KeyboardInterrupt), _events(state, quiet=quiet) as events:
             _serve(settings, port, EventLog(events))
@@ -80,7 +80,7 @@ def _events(state: Path, *, quiet: bool) -> Iterator[TextIO]:
         yield file
 
 
-def _environment(state: Path, model: str | None, worker_url: str, worker_secret: str) -> dict[str, str]:
+def _environment(state: Path, model: str | None, worker_url: str, worker_secret: str, port: int) -> dict[str, str]:
     """Return the settings of the embedded default; the operator's own environment goes first."""
     return {
         "GCLOUD_PROJECT": DEV_PROJECT,
@@ -95,6 +95,9 @@ def _environment(state: Path, model: str | None, worker_url: str, worker_secret:
         "PROVIDER": "local",
         "LOCAL_WORKER_URL": worker_url,
         "WORKER_SECRET": worker_secret,
+        "WEBHOOK_URL": f"http://127.0.0.1:{port}/{DEV_PROJECT}/us-central1/webhook",
+        "RESULT_FOLDER": str(state / "results"),
+        "RESULT_BUCKET": "",
     }
 
 

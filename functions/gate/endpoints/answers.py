@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from gate.answer import Answer
 from gate.errors import GateError
 from gate.job import Job
+from gate.jobs import outputs_of
 from gate.meter import Remaining
 from gate.ports import Part
-from gate.service import Answer
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return the result of `infer`."""
-    job = answer.job
-    return {
-        "job_id": job.job_id,
-        "outputs": answer.outputs,
-        "usage": _usage_json(job),
-        "quota": quota_json(answer.quota),
-        "repeated": answer.repeated,
-    }
+    """Return the result of `infer` and `submit`: the job, with what is left of each limit."""
+    told = job_json(answer.job, outputs=answer.outputs)
+    return {**told, "quota": quota_json(answer.quota), "repeated": answer.repeated}
+
+
+def job_json(job: Job, *, outputs: Any = None) -> dict[str, Any]:
+    """Return a job as its caller is told of it.
+
+    `state` says whether it goes on (`held`, `running`). Once it has ended there are `outputs`, or `result_url` where
+    they can be fetched as JSON, or `error`.
+    """
+    told: dict[str, Any] = {"job_id": job.job_id, "state": job.state.value}
+    if job.failure_code:
+        told["error"] = {"status": _status(job.failure_code), "message": job.failure}
+    elif job.result_url and job.result_url_expires_at:
+        told |= {"result_url": job.result_url, "result_url_expires_at": job.result_url_expires_at.isoformat()}
+    elif job.state.final or outputs is not None:
+        # A job that the ledger could not settle at once is answered all the same.
+        told["outputs"] = outputs_of(job) if outputs is None else outputs
+    return {**told, "usage": _usage_json(job)}
 
 
 def part_json(part: Part) -> dict[str, Any]:
@@ -34,8 +46,11 @@ def part_json(part: Part) -> dict[str, Any]:
 def _usage_json(job: Job) -> dict[str, Any]:
     """Return what a job cost, and what for: useful seconds, a cold start, and a worker standing idle, each apart.
 
-    They are null where nobody told them. `gpu_seconds` is what the plan counts: useful seconds and the start.
+    They are null where nobody told them, and left out while the job runs. `gpu_seconds` is what the plan counts:
+    useful seconds and the start.
     """
+    if not job.state.final:
+        return {"held_microdollars": job.held_microdollars}
     spent = job.spent
     gpu_ms = job.held_gpu_ms if spent is None else spent.execution_ms + spent.start_ms
     return {
@@ -62,5 +77,11 @@ def quota_json(quota: tuple[Remaining, ...]) -> dict[str, Any]:
 
 def error_json(error: GateError) -> dict[str, Any]:
     """Return an error by the Firebase callable protocol: a canonical status, a message, and details."""
-    status = error.code.upper().replace("-", "_")
-    return {"error": {"status": status, "message": error.public_message, "details": error.details or None}}
+    return {
+        "error": {"status": _status(error.code), "message": error.public_message, "details": error.details or None}
+    }
+
+
+def _status(code: str) -> str:
+    """Return a code as the callable protocol spells it."""
+    return code.upper().replace("-", "_")

@@ -16,7 +16,7 @@ import msgspec
 
 from gate import meter
 from gate.errors import JobNotFoundError, UnauthenticatedError
-from gate.job import Job, JobState, Settlement
+from gate.job import HandOver, Job, JobState, Settlement
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
@@ -37,7 +37,7 @@ WHERE documents.path = touched.path
 _WRITE_JOBS = """
 INSERT INTO jobs SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
 json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]') FROM json_each(?) WHERE true
-ON CONFLICT DO UPDATE SET state = excluded.state, job = excluded.job
+ON CONFLICT DO UPDATE SET state = excluded.state, expires_us = excluded.expires_us, job = excluded.job
 """
 _WRITE_COUNTERS = """
 INSERT INTO counters SELECT json_extract(value, '$[0]'), replace(json_extract(value, '$[1]'), char(31), char(0)),
@@ -60,15 +60,23 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """To note where a held job runs."""
+
+    job_id: str
+    handover: HandOver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """To end a held job."""
+    """To end a held or running job."""
 
     job_id: str
     settlement: Settlement
     at: datetime
 
 
-Asked = Hold | Settle
+Asked = Hold | Note | Settle
 Outcome = Admitted | Denied | Repeated | Job | Exception
 
 
@@ -163,13 +171,21 @@ class _Batch:
     def outcome(self, one: Asked) -> Outcome:
         """Do one thing in memory. What is refused leaves nothing behind."""
         try:
-            return self._hold(one) if isinstance(one, Hold) else self._settle(one)
+            match one:
+                case Hold():
+                    return self._hold(one)
+                case Note():
+                    return self._note(one)
+                case Settle():
+                    return self._settle(one)
         except Exception as exc:
             return exc
 
     def _moves(self, one: Asked) -> Sequence[Move]:
         if isinstance(one, Hold):
             return one.moves
+        if isinstance(one, Note):
+            return ()
         job = self._jobs.get(one.job_id)
         # A job that is held in this very batch moves, when it is settled, accounts that its hold has named.
         return meter.moves_to_settle(job, one.settlement) if job else ()
@@ -190,15 +206,27 @@ class _Batch:
         self.touched |= dict.fromkeys(asked.require, asked.job.held_at.isoformat())
         return Admitted(job=held, sums=sums)
 
+    def _note(self, asked: Note) -> Job:
+        job = self._existing(asked.job_id)
+        if job.state.final:
+            return job
+        running = replace(job.handed_over(asked.handover), version=JobState.RUNNING.value)
+        self._keep(running, {})
+        return running
+
     def _settle(self, asked: Settle) -> Job:
-        job = self._jobs.get(asked.job_id)
-        if job is None:
-            raise JobNotFoundError(f"no job {asked.job_id}")
+        job = self._existing(asked.job_id)
         if job.state.final:
             return job
         done = replace(job.settled(asked.settlement, at=asked.at), version=asked.settlement.state.value)
         self._keep(done, self._sums(meter.moves_to_settle(job, asked.settlement)))
         return done
+
+    def _existing(self, job_id: str) -> Job:
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise JobNotFoundError(f"no job {job_id}")
+        return job
 
     def _sums(self, moves: Sequence[Move]) -> dict[Key, int]:
         """Return each moved counter after the moves."""

@@ -6,14 +6,14 @@ docs/adr/0002-firestore-ledger.md for what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gate import meter
 from gate.errors import JobNotFoundError, LedgerError, UnauthenticatedError
-from gate.job import Job, JobState, Settlement
+from gate.job import HandOver, Job, JobState, Settlement
 from gate.ledgers._firestore_documents import (
     JOBS,
     changed_fields,
@@ -86,17 +86,13 @@ class FirestoreLedger:
             return await self._decide(replace(job, version=made.version), moves, made.sums)
         raise LedgerError(f"job {job.job_id} was there at each commit and gone at each read")
 
+    async def hand_over(self, job: Job, handover: HandOver) -> Job:
+        """See `Ledger.hand_over`."""
+        return await self._change(job, lambda current: self._note(current, handover))
+
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """See `Ledger.settle`."""
-        current = job if job.version and not job.state.final else await self._existing(job.job_id)
-        for _ in range(_TRIES):
-            if current.state.final:
-                return current
-            try:
-                return await self._end(current, settlement, at)
-            except PreconditionError:
-                current = await self._existing(job.job_id)
-        raise LedgerError(f"job {job.job_id} changed at each try to settle it")
+        return await self._change(job, lambda current: self._end(current, settlement, at))
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""
@@ -119,7 +115,8 @@ class FirestoreLedger:
 
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
         """See `Ledger.expired`. One that the owner edited into no job is an error only when it is all there is."""
-        where = {("state", "=="): JobState.HELD.value, ("expires_at", "<="): now}
+        unfinished = [state.value for state in JobState if not state.final]
+        where = {("state", "in"): unfinished, ("expires_at", "<="): now}
         found = await self._wire.query(JOBS, where=where, order_by="expires_at", limit=limit)
         jobs, malformed = [], None
         for one in found:
@@ -254,6 +251,24 @@ class FirestoreLedger:
             else:
                 return
         raise LedgerError(f"job {held.job_id} changed at each try to put it back")
+
+    async def _change(self, job: Job, change: Callable[[Job], Awaitable[Job]]) -> Job:
+        """Change a job that has not ended, on the condition that it still is as it is thought to be."""
+        current = job if job.version and not job.state.final else await self._existing(job.job_id)
+        for _ in range(_TRIES):
+            if current.state.final:
+                return current
+            try:
+                return await change(current)
+            except PreconditionError:
+                current = await self._existing(job.job_id)
+        raise LedgerError(f"job {job.job_id} changed at each try to change it")
+
+    async def _note(self, job: Job, handover: HandOver) -> Job:
+        running = job.handed_over(handover)
+        update = Update(path=job_path(job.job_id), fields=changed_fields(job, running), version=job.version)
+        made = await self._wire.commit([update])
+        return replace(running, version=made.version)
 
     async def _end(self, job: Job, settlement: Settlement, at: datetime) -> Job:
         done = job.settled(settlement, at=at)

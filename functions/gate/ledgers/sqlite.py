@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from gate import meter
-from gate.job import Job, Settlement
-from gate.ledgers._sqlite_batch import Batches, Hold, Settle
+from gate.job import HandOver, Job, Settlement
+from gate.ledgers._sqlite_batch import Batches, Hold, Note, Settle
 from gate.ledgers.group_commit import GroupCommit
 from gate.meter import Move
 from gate.ports import Admitted, Denied, Repeated
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (held_us);
 CREATE INDEX IF NOT EXISTS jobs_by_caller ON jobs (caller, held_us);
-CREATE INDEX IF NOT EXISTS jobs_held ON jobs (expires_us) WHERE state = 'held';
+CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (expires_us) WHERE state IN ('held', 'running');
 CREATE TABLE IF NOT EXISTS documents (path TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -54,6 +54,11 @@ class SqliteLedger:
         """See `Ledger.settle`."""
         done: Job = await self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at), synced=False)
         return done
+
+    async def hand_over(self, job: Job, handover: HandOver) -> Job:
+        """See `Ledger.hand_over`."""
+        running: Job = await self._file.ask(Note(job_id=job.job_id, handover=handover), synced=True)
+        return running
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""
@@ -80,7 +85,7 @@ class SqliteLedger:
     async def expired(self, *, now: datetime, limit: int = 100) -> list[Job]:
         """See `Ledger.expired`."""
         return await self._select(
-            "WHERE state = 'held' AND expires_us <= ? ORDER BY expires_us LIMIT ?",
+            "WHERE state IN ('held', 'running') AND expires_us <= ? ORDER BY expires_us LIMIT ?",
             (meter.to_microseconds(now), limit),
         )
 

@@ -185,8 +185,9 @@ class RunPodProvider:
             "executionTimeout": max(min(order.execution_ms_max, left), _EXECUTION_MS_MIN),
             "ttl": max(left, _LIFETIME_MS_MIN),
         }
+        webhook = {"webhook": order.webhook} if order.webhook else {}
         request = signed(order, secret=self._secret, now=self._clock.now())
-        body = json.dumps({"input": request.to_envelope(), "policy": policy}, ensure_ascii=False).encode()
+        body = json.dumps({"input": request.to_envelope(), "policy": policy, **webhook}, ensure_ascii=False).encode()
         if len(body) > bytes_max:
             raise ProviderRejectedError(f"runpod: the request has {len(body)} bytes, and {bytes_max} are allowed")
         return body

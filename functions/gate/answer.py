@@ -1,0 +1,22 @@
+"""What a caller gets for a request that was let in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gate.job import Job
+from gate.meter import Remaining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A job that ended well, or one that goes on after the call."""
+
+    job: Job
+    """In a final state, or running: then its document tells of its end."""
+    outputs: Any
+    """None as long as there are none, and when they are at `job.result_url`."""
+    quota: tuple[Remaining, ...]
+    repeated: bool = False
+    """Another request started the job, and for this one nothing was counted."""
