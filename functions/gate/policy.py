@@ -66,7 +66,10 @@ class Policies:
             PolicyError: what is needed is missing or malformed, and no good value is known.
             LedgerError: the documents cannot be read.
         """
-        config, user = await asyncio.gather(self._config(), self._user(caller.uid))
+        if self._is_fresh(CONFIG_PATH):
+            config, user = await self._config(), await self._user(caller.uid)
+        else:
+            config, user = await asyncio.gather(self._config(), self._user(caller.uid))
         if user.disabled:
             raise ForbiddenError(f"user {caller.uid} is disabled", public_message="This account is disabled.")
         name = user.plan or config.plans.get(caller.cohort)
@@ -92,6 +95,10 @@ class Policies:
 
     async def _user(self, uid: str) -> UserPolicy:
         return await self._document(f"users/{uid}", UserPolicy) or _NOBODY_SPECIAL
+
+    def _is_fresh(self, path: str) -> bool:
+        cached = self._cache.get(path)
+        return cached is not None and self._clock.now() - cached.read_at < self._fresh
 
     async def _document(self, path: str, kind: type[_Document]) -> _Document | None:
         """Return a document from the cache, or read it; many who ask at once share one read."""

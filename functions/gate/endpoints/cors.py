@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.errors import ForbiddenError, SettingsError
 
@@ -55,7 +55,7 @@ class Origins:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Return the app with preflight requests answered and the browser's headers set."""
-        return CORSMiddleware(
+        around = CORSMiddleware(
             app,
             allow_origins=self._allowed,
             allow_origin_regex=self._loopback.pattern if self._loopback else None,
@@ -64,3 +64,9 @@ class Origins:
             expose_headers=("retry-after",),
             max_age=_PREFLIGHT_SECONDS,
         )
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            from_browser = any(name == b"origin" for name, _ in scope["headers"])
+            await (around if from_browser else app)(scope, receive, send)
+
+        return serve

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -194,7 +195,7 @@ class HttpHost:
         headers = {**ask.headers, "accept": accept, "accept-encoding": "identity"}
         # No client of httpx's: it would look for cookies and redirects, and take longer than all the rest.
         request = httpx.Request(
-            ask.method, ask.url, headers=headers, content=ask.body, extensions={"timeout": limits}
+            ask.method, _parsed(ask.url), headers=headers, content=ask.body, extensions={"timeout": limits}
         )
         response = await self._open().handle_async_request(request)
         try:
@@ -256,6 +257,11 @@ class _Pauses:
         self._made += 1
         self._left_seconds -= pause
         return None if self._left_seconds < 0 else pause
+
+
+@lru_cache(64)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 def _is_event_stream(response: httpx.Response) -> bool:
