@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -153,7 +153,8 @@ class HttpHost:
         while True:
             begun = time.monotonic()
             with self._errors_translated():
-                async with self._sent(make(), read_seconds, accept="text/event-stream, application/json") as response:
+                response = await self._send(make(), read_seconds, accept="text/event-stream, application/json")
+                async with aclosing(response):
                     if _is_event_stream(response):
                         async for line in self._lines(response):
                             yield line
@@ -176,8 +177,11 @@ class HttpHost:
         with self._errors_translated():
             # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
             async with asyncio.timeout(read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS):
-                async with self._sent(ask, read_seconds, accept="application/json") as response:
+                response = await self._send(ask, read_seconds, accept="application/json")
+                try:
                     return await self._answer(response, begun)
+                finally:
+                    await response.aclose()
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
@@ -188,8 +192,8 @@ class HttpHost:
         except (httpx.HTTPError, TimeoutError) as exc:
             raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
-    @asynccontextmanager
-    async def _sent(self, ask: Ask, read_seconds: float, *, accept: str) -> AsyncIterator[httpx.Response]:
+    async def _send(self, ask: Ask, read_seconds: float, *, accept: str) -> httpx.Response:
+        """Return the response once its headers are there. Whoever asks closes it."""
         limits = {**_LIMITS_SECONDS, "read": read_seconds}
         # Uncompressed, so that the bytes that are counted are the bytes that are kept.
         headers = {**ask.headers, "accept": accept, "accept-encoding": "identity"}
@@ -197,11 +201,7 @@ class HttpHost:
         request = httpx.Request(
             ask.method, _parsed(ask.url), headers=headers, content=ask.body, extensions={"timeout": limits}
         )
-        response = await self._open().handle_async_request(request)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        return await self._open().handle_async_request(request)
 
     async def _answer(self, response: httpx.Response, begun: float) -> Answer:
         body, whole = await self._read(response)
@@ -215,7 +215,7 @@ class HttpHost:
 
     async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
         body = bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in _chunks(response):
             body += chunk
             if len(body) > self._bytes_out_max:
                 return b"", False
@@ -264,6 +264,13 @@ def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the body as it comes. Looking for how to unpack what is not packed would take longer than reading it."""
+    if "content-encoding" not in response.headers and isinstance(response.stream, httpx.AsyncByteStream):
+        return aiter(response.stream)
+    return response.aiter_bytes()
+
+
 def _is_event_stream(response: httpx.Response) -> bool:
     return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
 
@@ -281,5 +288,7 @@ def header_text(name: str, value: str) -> str:
 
 def _retry_after_seconds(headers: httpx.Headers) -> float | None:
     """Read Retry-After in its form of seconds. The form of a date is rare, and needs both clocks to be right."""
-    stated = headers.get("retry-after", "")
+    stated = headers.get("retry-after")
+    if stated is None:
+        return None
     return min(float(stated), _RETRY_AFTER_SECONDS_MAX) if re.fullmatch(r"\d{1,9}", stated) else None
