@@ -23,6 +23,8 @@ JOB_HEADER = "x-twohop-job"
 ISSUED_HEADER = "x-twohop-issued-ms"
 EXPIRES_HEADER = "x-twohop-expires-ms"
 SIGNATURE_HEADER = "x-twohop-signature"
+WEBHOOK_HEADER = "x-twohop-webhook"
+"""Of a worker behind plain HTTP: who is told of the end of a job that outlives its request."""
 
 SECRET_BYTES_MIN = 32
 _CLOCK_SKEW_MS = 5_000

@@ -1,6 +1,7 @@
 """The HTTP front's routes.
 
     POST /infer     a signed request: the body as it was signed, the rest in `x-twohop-…` headers
+    POST /run       the same for jobs that may outlive the request; see `worker.kept_routes` for this and its sisters
     GET  /healthz   the process is alive
     GET  /readyz    the model is loaded and jobs are taken
     GET  /ping      the same for RunPod's load balancer: 200 ready, 204 starting, 503 stopping
@@ -28,12 +29,13 @@ from starlette.types import Receive, Scope, Send
 from gate import wire
 from worker.door import Door
 from worker.encoding import encode
-from worker.errors import InputError, RefusedError, TooSlowError, UnauthenticatedError, UnavailableError
+from worker.errors import RefusedError
+from worker.exchange import left, read_in_time, respond, respond_result, signed_request
+from worker.kept import KeptJobs
+from worker.kept_routes import KeptRoutes
 from worker.parts import Parts
-from worker.service import Service, too_large
+from worker.service import Service
 
-_STATUS = {InputError.code: InputError.http_status, UnavailableError.code: UnavailableError.http_status}
-_RETRY_SECONDS = 2
 _HEARTBEAT_SECONDS = 10.0
 """Proxies hang up on a silent answer, the strictest of them after half a minute."""
 _STREAM_HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -50,7 +52,8 @@ def make_app(
 ) -> Starlette:
     """Return the app. It publishes no schema and no documentation page: it is not for people."""
     infer = _Infer(service, door, body_bytes_max, body_seconds_max, heartbeat_seconds)
-    routes = [*health_routes(door), Route("/infer", infer, methods=["POST"])]
+    kept = KeptRoutes(service, door, KeptJobs(service, door), bytes_max=body_bytes_max, seconds_max=body_seconds_max)
+    routes = [*health_routes(door), Route("/infer", infer, methods=["POST"]), *kept.routes()]
     if metrics:
         routes.append(Route("/metrics", _metrics(service, door)))
     return Starlette(routes=routes)
@@ -60,10 +63,10 @@ def health_routes(door: Door) -> list[Route]:
     """Return the routes that say how the worker is."""
 
     async def healthz(_: Request) -> Response:
-        return _respond(200, encode({"status": "alive"}))
+        return respond(200, encode({"status": "alive"}))
 
     async def readyz(_: Request) -> Response:
-        return _respond(503 if door.closed_because else 200, encode({"status": door.closed_because or "ready"}))
+        return respond(503 if door.closed_because else 200, encode({"status": door.closed_because or "ready"}))
 
     async def ping(_: Request) -> Response:
         if door.is_starting:
@@ -99,12 +102,12 @@ class _Infer:
         try:
             # The door comes first: a request that is sent back unread can be sent again with the same signature.
             with self._door.enter():
-                body = await _read_in_time(request, self._bytes_max, self._seconds_max)
-                signed = _signed(request, body)
+                body = await read_in_time(request, self._bytes_max, self._seconds_max)
+                signed = signed_request(request, body)
                 self._service.admit(signed)
                 await self._answer(signed, request, send)
         except RefusedError as exc:
-            refusal = _respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
+            refusal = respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
             await refusal(scope, receive, send)
         except (ClientDisconnect, OSError):
             return  # Nobody reads it.
@@ -113,11 +116,11 @@ class _Infer:
         """Answer at the end, or as a stream from the first part on; drop the job if its client goes away."""
         parts = Parts()
         answering = asyncio.create_task(self._service.answer(signed, parts))
-        leaving = asyncio.create_task(_left(request))
+        leaving = asyncio.create_task(left(request))
         try:
             await _first(answering, leaving, asyncio.create_task(parts.came()))
             if answering.done():
-                await _result(answering.result())(request.scope, request.receive, send)
+                await respond_result(answering.result())(request.scope, request.receive, send)
             elif not leaving.done():
                 await self._stream(answering, leaving, parts, send)
         finally:
@@ -160,50 +163,3 @@ async def _first(*tasks: asyncio.Task[object], seconds_max: float | None = None)
 
 def _event(name: str, fields: object) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + encode(fields) + b"\n\n"
-
-
-def _signed(request: Request, body: bytes) -> wire.SignedRequest:
-    try:
-        return wire.SignedRequest.from_headers(dict(request.headers), body)
-    except wire.SignatureError as exc:
-        raise UnauthenticatedError(str(exc)) from exc
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _read_in_time(request: Request, bytes_max: int, seconds_max: float) -> bytes:
-    try:
-        async with asyncio.timeout(seconds_max):
-            return await _read(request, bytes_max)
-    except TimeoutError as exc:
-        raise TooSlowError(f"the request's body did not come within {seconds_max:g} seconds") from exc
-
-
-async def _read(request: Request, bytes_max: int) -> bytes:
-    """Read a body, and stop reading as soon as it is known to be too large.
-
-    Raises:
-        TooLargeError: it is.
-    """
-    said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > bytes_max:
-        raise too_large(bytes_max)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bytes_max:
-            raise too_large(bytes_max)
-    return bytes(body)
-
-
-def _result(result: wire.WorkResult) -> Response:
-    status = _STATUS.get(result.failure.code, 500) if result.failure else 200
-    return _respond(status, encode(result.to_json()))
-
-
-def _respond(status: int, content: bytes) -> Response:
-    headers = {"Retry-After": str(_RETRY_SECONDS)} if status == UnavailableError.http_status else {}
-    return Response(content, status_code=status, headers=headers, media_type="application/json")

@@ -58,6 +58,12 @@ class Door:
             raise UnavailableError(self._closed_because)
         if self._inside >= self._jobs_max:
             raise UnavailableError("the worker has as many jobs as it takes; try again later")
+        with self.stay():
+            yield
+
+    @contextmanager
+    def stay(self) -> Iterator[None]:
+        """Be inside for as long as the context lasts, for somebody who was let in before."""
         self._inside += 1
         self._emptied.clear()
         try:

@@ -68,8 +68,16 @@ class KeyCheck:
             UnavailableError: no more requests can be remembered at the moment.
         """
         now_ms = self._clock.now_ms()
+        self.prove(request)
+        self._memory.remember(request.signature, expires_ms=request.expires_ms, now_ms=now_ms)
+
+    def prove(self, request: wire.SignedRequest) -> None:
+        """Check a request that may come again.
+
+        Raises:
+            UnauthenticatedError: its signature is missing or wrong, or its time has passed.
+        """
         try:
-            wire.verify(request, secrets=self._secrets, now_ms=now_ms)
+            wire.verify(request, secrets=self._secrets, now_ms=self._clock.now_ms())
         except wire.SignatureError as exc:
             raise UnauthenticatedError(str(exc)) from exc
-        self._memory.remember(request.signature, expires_ms=request.expires_ms, now_ms=now_ms)

@@ -63,8 +63,8 @@ class Service:
         self._model_name = settings.model_name
         self._bytes_max = settings.limits.body_bytes_max
         self._keys = KeyCheck(secrets=settings.secrets, clock=clock, memory=memory)
-        self._clock = clock
-        self._log = log
+        self.clock = self._clock = clock
+        self.log = self._log = log
         self.measured = Measured()
         """What was done so far."""
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="reader")
@@ -115,6 +115,14 @@ class Service:
         self._keys.verify(request)
         self._log.info("job.admitted", job_id=request.job_id, bytes=len(request.body))
 
+    def prove(self, request: wire.SignedRequest) -> None:
+        """Let a question about a job through if hop 1 signed it and it is fresh. It may be asked again.
+
+        Raises:
+            UnauthenticatedError: it did not, or it is not.
+        """
+        self._keys.prove(request)
+
     def refuse(self, exc: RefusedError) -> wire.WorkResult:
         """Return what a refused request is answered with. The full reason is for the log alone."""
         reason = exc.reason if isinstance(exc, UnauthenticatedError) else str(exc)
@@ -147,7 +155,7 @@ class Service:
         except RefusedError as exc:
             return _failed(exc.code, str(exc)), None
         except asyncio.CancelledError:
-            self._life.leave(entered)  # whoever cancels it pays its hold, which is more
+            self._life.leave(entered)  # whoever cancels it pays for all of its time, which is more
             raise
         except Exception as exc:
             self._log.error("job.crashed", exc, job_id=request.job_id)

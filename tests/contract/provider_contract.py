@@ -14,6 +14,7 @@ from tests.makers import NOON
 from tests.providers.hosts import API_KEY, NOT_FOR_EARS, SECRET, Host, make_order
 
 WAIT_SECONDS = 30.0
+WEBHOOK = "https://hop1.example/webhook?job=a&proof=b"
 
 
 def assert_tells_nothing(error: ProviderError) -> None:
@@ -147,6 +148,44 @@ class ProviderContract:
         jobs = await asyncio.gather(*(self.finish(provider) for _ in range(50)))
 
         assert all(job.state is ProviderState.COMPLETED for job in jobs)
+
+    async def test_a_job_that_outlives_its_call_is_asked_for_until_its_end(
+        self, provider: Provider, host: Host
+    ) -> None:
+        """Where jobs are kept; elsewhere the call waits for it."""
+        host.lasts("outputs")
+
+        job = await provider.submit(make_order(webhook=WEBHOOK), wait_seconds=0)
+        handed_over = job
+        for _ in range(50):
+            if job.state.final:
+                break
+            await asyncio.sleep(0.01)
+            job = await provider.status(job.provider_job_id)
+
+        assert handed_over.state.final is not provider.capabilities.queues
+        assert (job.state, job.outputs) == (ProviderState.COMPLETED, "outputs")
+        assert job.usage is not None
+        assert (job.usage.execution_ms, job.usage.start_ms) == (150, 900)
+
+    async def test_a_job_that_outlives_its_call_can_be_cancelled(self, provider: Provider, host: Host) -> None:
+        """Where nothing is kept, it has ended by the time at which anybody could."""
+        host.lasts("outputs")
+        job = await provider.submit(make_order(webhook=WEBHOOK), wait_seconds=0)
+
+        await provider.cancel(job.provider_job_id)
+
+        if provider.capabilities.queues:
+            job = await provider.status(job.provider_job_id)
+        expected = ProviderState.CANCELLED if provider.capabilities.queues else ProviderState.COMPLETED
+        assert job.state is expected
+
+    async def test_the_host_is_told_whom_to_tell(self, provider: Provider, host: Host) -> None:
+        """Only one that keeps jobs has anything to tell."""
+        host.lasts("outputs")
+        await provider.submit(make_order(webhook=WEBHOOK), wait_seconds=0)
+
+        assert host.webhook == (WEBHOOK if provider.capabilities.queues else None)
 
     async def stream(self, provider: Provider) -> list[Part | ProviderJob]:
         """Hand a job over, and gather all that its stream tells but the states before its end."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gate.errors import ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Part, Provider, ProviderState, ProviderUsage
+from gate.ports import Order, Part, Provider, ProviderState, ProviderUsage
 from gate.providers.container import ContainerProvider
 from gate.providers.local import LocalProvider
 from gate.providers.runpod import RunPodProvider
@@ -98,9 +99,22 @@ class ScriptedHost:
 
     def __init__(self) -> None:
         self.act = Act(usage=ProviderUsage(execution_ms=150, start_ms=900))
+        self.webhooks: list[str | None] = []
 
     def finishes(self, outputs: Any) -> None:
         self.act = Act(outputs=outputs, usage=ProviderUsage(execution_ms=150, start_ms=900))
+
+    @property
+    def webhook(self) -> str | None:
+        return self.webhooks[-1]
+
+    def lasts(self, outputs: Any) -> None:
+        self.finishes(outputs)
+        self.act = replace(self.act, delay_seconds=0.05)
+
+    def play(self, order: Order) -> Act:
+        self.webhooks.append(order.webhook)
+        return self.act
 
     def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
         usage = ProviderUsage(execution_ms=150, start_ms=900)
@@ -130,7 +144,7 @@ class TestScriptedProvider(ProviderContract):
 
     @pytest.fixture
     def provider(self, host: ScriptedHost, clock: FakeClock) -> Provider:
-        return ScriptedProvider(otherwise=lambda _: host.act, clock=clock)
+        return ScriptedProvider(otherwise=host.play, clock=clock)
 
 
 class _Ticking:

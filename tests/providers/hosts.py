@@ -51,6 +51,13 @@ class Sleeper:
 class Host(Protocol):
     """What a contract test does to a host, whatever its provider is."""
 
+    @property
+    def webhook(self) -> str | None:
+        """Whom the host was told to tell of the latest job's end."""
+
+    def lasts(self, outputs: Any) -> None:
+        """Let the next job end well, and after the wait."""
+
     def finishes(self, outputs: Any) -> None:
         """Let the next job end well."""
 
@@ -125,6 +132,15 @@ class RunPodDouble(HttpDouble):
         usage = wire.WorkUsage(execution_ms=120, start_ms=900)
         self._ends({"result": wire.WorkResult(outputs=outputs, usage=usage).to_json()})
 
+    @property
+    def webhook(self) -> str | None:
+        told: str | None = json.loads(self.requests[-1].content).get("webhook")
+        return told
+
+    def lasts(self, outputs: Any) -> None:
+        self.polls = max(self.polls, 3)
+        self.finishes(outputs)
+
     def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
         self.texts = tuple(texts)
         self.finishes(outputs)
@@ -195,12 +211,23 @@ class WorkerDouble(HttpDouble):
         super().__init__(self._serve)
         self.bearer = bearer
         self.signatures: set[str] = set()
+        self.polls = 0
+        self.kept: dict[str, dict[str, Any]] = {}
         self.ending = httpx.Response(200)
         self.finishes("outputs")
 
     def finishes(self, outputs: Any) -> None:
         usage = wire.WorkUsage(execution_ms=150, start_ms=900)
         self.ending = httpx.Response(200, json=wire.WorkResult(outputs=outputs, usage=usage).to_json())
+
+    @property
+    def webhook(self) -> str | None:
+        told: str | None = self.requests[-1].headers.get(wire.WEBHOOK_HEADER)
+        return told
+
+    def lasts(self, outputs: Any) -> None:
+        self.polls = 3
+        self.finishes(outputs)
 
     def streams(self, texts: Sequence[str], *, outputs: Any) -> None:
         usage = wire.WorkUsage(execution_ms=150, start_ms=900)
@@ -224,17 +251,37 @@ class WorkerDouble(HttpDouble):
     def _serve(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET" and request.url.path == "/readyz":
             return httpx.Response(200, json={"status": "ready"})
-        if request.method != "POST" or request.url.path != "/infer":
+        word, _, job_id = request.url.path.removeprefix("/").partition("/")
+        if word in ("status", "cancel"):
+            return self._asked(request, word, job_id)
+        if request.method != "POST" or word not in ("infer", "run"):
             return httpx.Response(404)
-        self._check(request)
+        self._check(request, request.content)
+        if word == "run" and self.polls:
+            job_id = request.headers[wire.JOB_HEADER]
+            self.kept[job_id] = {"id": job_id, "status": "IN_PROGRESS"}
+            return httpx.Response(202, json=self.kept[job_id])
         return httpx.Response(self.ending.status_code, content=self.ending.content, headers=self.ending.headers)
 
-    def _check(self, request: httpx.Request) -> None:
+    def _asked(self, request: httpx.Request, word: str, job_id: str) -> httpx.Response:
+        self._check(request, word.encode())
+        assert request.headers[wire.JOB_HEADER] == job_id
+        job = self.kept.get(job_id)
+        if job is None:
+            return httpx.Response(404)
+        self.polls -= 1
+        if word == "cancel":
+            job |= {"status": "CANCELLED", "usage": {"execution_ms": 40}}
+        elif job["status"] == "IN_PROGRESS" and self.polls <= 0:
+            job |= {"status": "COMPLETED", "result": json.loads(self.ending.content)}
+        return httpx.Response(200, json=job)
+
+    def _check(self, request: httpx.Request, body: bytes) -> None:
         """Check a request as the worker does; an assertion here is a bug of the adapter."""
         if self.bearer:
             assert request.headers["authorization"] == f"Bearer {SECRET.decode()}"
             return
-        signed = wire.SignedRequest.from_headers(dict(request.headers), request.content)
+        signed = wire.SignedRequest.from_headers(dict(request.headers), body)
         wire.verify(signed, secrets=[SECRET], now_ms=signed.issued_ms)
         assert signed.signature not in self.signatures
         self.signatures.add(signed.signature)

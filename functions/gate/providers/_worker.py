@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from datetime import timedelta
 
 import httpx
 
 from gate import wire
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderUsage
+from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from gate.providers._events import EventReader, part_of
 from gate.providers._http import Answer, Ask, HttpHost
 from gate.providers._results import ended, failed, left_ms, read_result, told, too_large
 
 _ANSWER_SECONDS = 5.0
 _PATIENCE_SECONDS_MAX = 8.0
+_JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")
+_QUESTION_SECONDS = 60
+"""How long a signed question about a job is good for."""
 _INPUT_MESSAGE = "The model does not take this input."
 _REMEDIES = {
     401: "it does not take WORKER_SECRET; set the same one on both sides",
@@ -30,17 +35,21 @@ Sign = Callable[[Order], Mapping[str, str]]
 """Returns the headers that prove where an order comes from, as of now."""
 
 
-def capabilities_over_http(name: str, *, drops_when_left: bool = True) -> Capabilities:
-    """Return what a worker behind plain HTTP can do: run a job while the call is held open, and nothing else."""
+def capabilities_over_http(name: str, *, twohop: bool = True, queues: bool = True) -> Capabilities:
+    """Return what a worker behind plain HTTP can do.
+
+    Any app runs a job while the call is held open. Twohop's worker also notices when its client leaves, and keeps
+    jobs that outlive their call, on a host that does not stop it in between.
+    """
     return Capabilities(
         name=name,
-        queues=False,
+        queues=twohop and queues,
         stops_at_timeout=False,
         bytes_in_max=10_000_000,
         bytes_out_max=20_000_000,
-        retention_seconds=0,
+        retention_seconds=1_800 if twohop and queues else 0,
         wait_seconds_max=900,
-        drops_when_left=drops_when_left,
+        drops_when_left=twohop,
     )
 
 
@@ -100,13 +109,48 @@ class WorkerOverHttp:
         # It died in the middle, and has taken no more than the time that went by.
         yield failed(order.job_id, _at_most(_ms_since(begun), order), code=ProviderUnavailableError.code)
 
+    async def keep(
+        self, order: Order, *, wait_seconds: float, bytes_in_max: int, patient: bool = True
+    ) -> ProviderJob:
+        """Hand an order over that goes on if it takes longer than the wait.
+
+        Raises:
+            ProviderError: as `Provider.submit` says.
+        """
+        left_seconds = self._left_seconds(order, bytes_in_max)
+        wait_ms = int(min(wait_seconds, left_seconds) * 1000)
+        answer = await self._http.ask(
+            lambda: self._post(order, path=f"/run?wait={wait_ms}"),
+            read_seconds=wait_ms / 1000 + _ANSWER_SECONDS,
+            patience_seconds=_patience_seconds(left_seconds) if patient else 0,
+        )
+        if answer.status == 202:
+            return ProviderJob(provider_job_id=order.job_id, state=ProviderState.RUNNING)
+        return self._job(answer, order)
+
+    async def status(self, job_id: str) -> ProviderJob:
+        """Ask how a job stands that was kept.
+
+        Raises:
+            ProviderError: the worker cannot be asked.
+        """
+        return await self._asked(job_id, "GET", "status")
+
+    async def cancel(self, job_id: str) -> None:
+        """Stop a job that was kept.
+
+        Raises:
+            ProviderError: the worker cannot be reached.
+        """
+        await self._asked(job_id, "POST", "cancel")
+
     async def health(self) -> ProviderHealth:
         """Ask the worker itself. One that answers without knowing the question takes jobs all the same.
 
         Raises:
             ProviderError: there is no answer.
         """
-        ask = Ask(method="GET", url=str(self._url.copy_with(raw_path=b"/readyz")), headers={})
+        ask = Ask(method="GET", url=self._beside("/readyz"), headers={})
         answer = await self._http.ask(lambda: ask, read_seconds=_ANSWER_SECONDS)
         ready = answer.ok or answer.status in (404, 405)
         return ProviderHealth(ready=ready, workers_running=int(ready), jobs_queued=0)
@@ -126,9 +170,33 @@ class WorkerOverHttp:
     def _read_seconds(self, order: Order, left_seconds: float) -> float:
         return min(order.execution_ms_max / 1000 + self._start_seconds_max + _ANSWER_SECONDS, left_seconds)
 
-    def _post(self, order: Order) -> Ask:
+    async def _asked(self, job_id: str, method: str, word: str) -> ProviderJob:
+        if not _JOB_ID.fullmatch(job_id):
+            return ProviderJob(provider_job_id=job_id, state=ProviderState.EXPIRED)  # The gate makes no such id.
+        answer = await self._http.ask(
+            lambda: self._question(job_id, method, word), read_seconds=_ANSWER_SECONDS, patience_seconds=2
+        )
+        if answer.status == 404:
+            return ProviderJob(provider_job_id=job_id, state=ProviderState.EXPIRED)
+        if not answer.ok:
+            raise self._refusal(answer)
+        return kept_job(job_id, answer)
+
+    def _question(self, job_id: str, method: str, word: str) -> Ask:
+        expires_at = self._clock.now() + timedelta(seconds=_QUESTION_SECONDS)
+        asking = Order(job_id=job_id, body=word.encode(), execution_ms_max=0, expires_at=expires_at)
+        return Ask(method=method, url=self._beside(f"/{word}/{job_id}"), headers=self._sign(asking), body=b"")
+
+    def _beside(self, path: str) -> str:
+        """Return the address of another of the worker's routes."""
+        return str(self._url.copy_with(raw_path=path.encode()))
+
+    def _post(self, order: Order, *, path: str | None = None) -> Ask:
         headers = {"content-type": "application/json", **self._sign(order)}
-        return Ask(method="POST", url=str(self._url), headers=headers, body=order.body)
+        if path and order.webhook:
+            headers[wire.WEBHOOK_HEADER] = order.webhook
+        url = self._beside(path) if path else str(self._url)
+        return Ask(method="POST", url=url, headers=headers, body=order.body)
 
     def _job(self, answer: Answer, order: Order) -> ProviderJob:
         if not answer.whole:
@@ -153,6 +221,26 @@ class WorkerOverHttp:
             return ProviderTimeoutError(f"{self._name}: HTTP {answer.status}; the job may have run")
         remedy = _REMEDIES.get(answer.status, "the address answers, and it is no worker")
         return ProviderRejectedError(f"{self._name}: HTTP {answer.status}; {remedy}")
+
+
+def kept_job(job_id: str, answer: Answer) -> ProviderJob:
+    """Read a job that the worker keeps.
+
+    Raises:
+        ProviderTimeoutError: it is none; how it stands is not known.
+    """
+    try:
+        fields = answer.json()
+        status = fields["status"]
+        if status == "CANCELLED":
+            usage = ProviderUsage(execution_ms=int(fields["usage"]["execution_ms"]))
+            return ProviderJob(provider_job_id=job_id, state=ProviderState.CANCELLED, usage=usage)
+        if status not in ("COMPLETED", "FAILED"):
+            return ProviderJob(provider_job_id=job_id, state=ProviderState.RUNNING)
+        result = wire.WorkResult.from_json(fields["result"])
+    except (ValueError, KeyError, TypeError, wire.WireError) as exc:
+        raise ProviderTimeoutError("the worker's word about a job cannot be read") from exc
+    return ended(job_id, result, _told(result))
 
 
 def _answered(answer: Answer, order: Order) -> ProviderJob:

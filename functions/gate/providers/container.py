@@ -18,13 +18,16 @@ from gate.settings import Settings
 
 
 class ContainerProvider:
-    """A `Provider` that posts each job to one address and waits for its end. Nothing is queued.
+    """A `Provider` that posts each job to one address.
+
+    Twohop's worker keeps a job that outlives its call, in its memory. Any other app is waited for.
 
     Args:
         url: answers POST with the worker's result, or with the outputs themselves as JSON.
         worker_secret: signs each request, or is the key itself.
         clock: says how long an order is still worth something.
         auth: `signature` for Twohop's worker; `bearer` for an app that checks a plain key.
+        queue: whether Twohop's worker may go on with a job that no request is held open for.
         start_seconds_max: how long a host that scales to zero may take to start the container.
         transport: another way to send requests.
         sleep: another way to wait.
@@ -40,12 +43,12 @@ class ContainerProvider:
         worker_secret: bytes,
         clock: Clock,
         auth: str = "signature",
+        queue: bool = True,
         start_seconds_max: float = 60,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        # An app of the developer's own need not notice that nobody waits for it any more.
-        self.capabilities = capabilities_over_http("container", drops_when_left=auth == "signature")
+        self.capabilities = capabilities_over_http("container", twohop=auth == "signature", queues=queue)
         bytes_out_max = self.capabilities.bytes_out_max
         self._http = HttpHost(name="container", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
         self._worker = WorkerOverHttp(
@@ -59,7 +62,7 @@ class ContainerProvider:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock) -> ContainerProvider:
-        """Read CONTAINER_URL and CONTAINER_AUTH.
+        """Read CONTAINER_URL, CONTAINER_AUTH and CONTAINER_QUEUE.
 
         Raises:
             SettingsError: one of them is missing or cannot be right.
@@ -70,23 +73,31 @@ class ContainerProvider:
             worker_secret=settings.worker_secret.reveal().encode(),
             clock=clock,
             auth=read.one_of("CONTAINER_AUTH", ("signature", "bearer"), "signature"),
+            queue=read.one_of("CONTAINER_QUEUE", ("on", "off"), "on") == "on",
             start_seconds_max=settings.start_seconds_max,
         )
 
-    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in
-        """See `Provider.submit`. Waits for the job's end, however short the wait is meant to be."""
-        return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max)
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
+        """See `Provider.submit`. A job that may not outlive its call is waited for, however short the wait."""
+        bytes_in_max = self.capabilities.bytes_in_max
+        if order.webhook and self.capabilities.queues:
+            return await self._worker.keep(order, wait_seconds=wait_seconds, bytes_in_max=bytes_in_max)
+        return await self._worker.run(order, bytes_in_max=bytes_in_max)
 
     def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`."""
         return self._worker.stream(order, bytes_in_max=self.capabilities.bytes_in_max)
 
     async def status(self, provider_job_id: str) -> ProviderJob:
-        """See `Provider.status`. Nothing is kept, so no job is known."""
-        return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+        """See `Provider.status`. Where nothing is kept, no job is known."""
+        if not self.capabilities.queues:
+            return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+        return await self._worker.status(provider_job_id)
 
     async def cancel(self, provider_job_id: str) -> None:
-        """See `Provider.cancel`. A job ends before anybody knows an id to cancel it by."""
+        """See `Provider.cancel`. Where nothing is kept, a job ends before anybody knows an id to cancel it by."""
+        if self.capabilities.queues:
+            await self._worker.cancel(provider_job_id)
 
     async def health(self) -> ProviderHealth:
         """See `Provider.health`. A host that scales to zero may start the container to answer."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 
 from gate.errors import ProviderError, ProviderUnavailableError
-from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob
 from gate.providers._addresses import checked_loopback
 from gate.providers._http import HttpHost, Sleep
 from gate.providers._results import checked_secret, left_ms, signed
@@ -17,6 +19,8 @@ from gate.providers._worker import WorkerOverHttp, capabilities_over_http
 from gate.settings import Settings
 
 _PAUSE_SECONDS = 0.25
+_START_SECONDS_MAX = 30
+"""How long a job that nobody waits for is held back for a worker that is still starting."""
 
 
 class LocalProvider:
@@ -72,13 +76,21 @@ class LocalProvider:
             clock=clock,
         )
 
-    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:  # noqa: ARG002 - there is no queue to leave it in
+    async def submit(self, order: Order, *, wait_seconds: float) -> ProviderJob:
         """See `Provider.submit`. A worker that does not take jobs yet is waited for until the order expires."""
+        bytes_in_max = self.capabilities.bytes_in_max
+        until = self._clock.now() + timedelta(seconds=max(wait_seconds, _START_SECONDS_MAX))
         while True:
             try:
-                return await self._worker.run(order, bytes_in_max=self.capabilities.bytes_in_max, patient=False)
+                if order.webhook:
+                    return await self._worker.keep(
+                        order, wait_seconds=wait_seconds, bytes_in_max=bytes_in_max, patient=False
+                    )
+                return await self._worker.run(order, bytes_in_max=bytes_in_max, patient=False)
             except ProviderUnavailableError:
-                await self._wait_until_ready(order)
+                if self._clock.now() >= until:
+                    raise
+                await self._wait_until_ready(replace(order, expires_at=min(order.expires_at, until)))
 
     async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`. A worker that does not take jobs yet is waited for."""
@@ -94,11 +106,12 @@ class LocalProvider:
                 return
 
     async def status(self, provider_job_id: str) -> ProviderJob:
-        """See `Provider.status`. Nothing is kept, so no job is known."""
-        return ProviderJob(provider_job_id=provider_job_id, state=ProviderState.EXPIRED)
+        """See `Provider.status`."""
+        return await self._worker.status(provider_job_id)
 
     async def cancel(self, provider_job_id: str) -> None:
-        """See `Provider.cancel`. A job ends before anybody knows an id to cancel it by."""
+        """See `Provider.cancel`."""
+        await self._worker.cancel(provider_job_id)
 
     async def health(self) -> ProviderHealth:
         """See `Provider.health`."""
