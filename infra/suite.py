@@ -164,7 +164,8 @@ def _lay_out(suite: Suite) -> None:
     for name in ("firestore.rules", "firestore.indexes.json", "web"):
         # Resolved strictly: without its rules the Firestore emulator would let anybody do anything.
         (suite.folder / name).symlink_to((ROOT / name).resolve(strict=True))
-    for name in ("main.py", "gate", "requirements.txt", "venv"):
+    modules = [path.name for path in FUNCTIONS.glob("*.py")]
+    for name in (*modules, "gate", "requirements.txt", "venv"):
         (functions / name).symlink_to(FUNCTIONS / name)
     lines = "".join(f"{name}={value}\n" for name, value in suite.settings.items())
     # Both files may hold a setting: what a function declares as a secret is read from the second alone.

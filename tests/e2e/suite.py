@@ -50,6 +50,14 @@ class Person:
         """Call it as a stream, and return `{"chunks", "result"}`."""
         return self._do("stream", name=name, data=data)
 
+    def leave(self, name: str, data: Any, *, chunks: int) -> Any:
+        """Call it as a stream, leave after some chunks, and return those."""
+        return self._do("leave", name=name, data=data, chunks=chunks)
+
+    def watch(self, path: str, *, seconds: int = 60) -> Any:
+        """Listen to a job's document until the job has ended, and return `{"states", "job"}`."""
+        return self._do("watch", path=path, seconds=seconds)
+
     def read(self, path: str) -> Any:
         """Read a document, under the security rules."""
         return self._do("read", path=path)

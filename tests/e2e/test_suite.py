@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from infra.suite import HOST, PROJECT, Suite, inherited_env
 from infra.suite_parts import FUNCTIONS
-from tests.e2e.suite import Client, FirebaseError, Person, client_of, suite_for_tests
+from tests.e2e.suite import FirebaseError, Person
 from tests.emulators import answers, free_port
 
 # The first run makes functions/venv, which downloads.
 pytestmark = [pytest.mark.suite, pytest.mark.timeout(900)]
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def suite() -> Iterator[Suite]:
-    with suite_for_tests() as suite:
-        yield suite
-
-
-@pytest.fixture(scope="module")
-def client(suite: Suite) -> Iterator[Client]:
-    with client_of(suite) as client:
-        yield client
-
-
-@pytest.fixture
-def stranger(client: Client) -> Person:
-    """Somebody who is not signed in."""
-    return Person(client, f"person{next(_numbers)}")
-
-
-@pytest.fixture
-def ann(client: Client) -> Person:
-    """Somebody with an account."""
-    person = Person(client, f"person{next(_numbers)}")
-    person.sign_up()
-    return person
-
-
-@pytest.fixture
-def guest(client: Client) -> Person:
-    """Somebody who is signed in without an account."""
-    person = Person(client, f"person{next(_numbers)}")
-    person.sign_in_anonymously()
-    return person
 
 
 def test_a_user_gets_the_models_answer(ann: Person) -> None:

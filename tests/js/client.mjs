@@ -22,6 +22,7 @@ import {
   getDoc,
   getDocs,
   getFirestore,
+  onSnapshot,
   query,
   setDoc,
   setLogLevel,
@@ -61,6 +62,31 @@ const deeds = {
     return { chunks, result };
   },
   read: async ({ firestore }, { path }) => (await getDoc(doc(firestore, path))).data() ?? null,
+  // What an app shows while a job runs: every state that its document goes through, until `submit`'s promise is kept.
+  watch: ({ firestore }, { path, seconds }) =>
+    new Promise((resolve, reject) => {
+      const states = [];
+      const late = setTimeout(() => end(reject, new Error(`still ${states.at(-1)} after ${seconds} s`)), seconds * 1000);
+      const stop = onSnapshot(doc(firestore, path), (seen) => tell(seen.data()), (error) => end(reject, error));
+      const end = (settle, value) => (clearTimeout(late), stop(), settle(value));
+      const tell = (job) => {
+        if (job && job.state !== states.at(-1)) states.push(job.state);
+        if (job && !["held", "running"].includes(job.state)) end(resolve, { states, job });
+      };
+    }),
+  // A user who reads some chunks and leaves.
+  leave: async ({ functions }, { name, data, chunks }) => {
+    const leaving = new AbortController();
+    const { stream, data: last } = await httpsCallable(functions, name).stream(data, { signal: leaving.signal });
+    last.catch(() => {});
+    const heard = [];
+    try {
+      for await (const chunk of stream) if (heard.push(chunk) === chunks) leaving.abort();
+    } catch (error) {
+      if (!leaving.signal.aborted) throw error;
+    }
+    return heard;
+  },
   list: async ({ firestore }, { path, field, value }) =>
     (await getDocs(query(collection(firestore, path), where(field, "==", value)))).docs.map((each) => each.data()),
   write: async ({ firestore }, { path, data }) => void (await setDoc(doc(firestore, path), data)),
