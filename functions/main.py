@@ -90,6 +90,12 @@ async def tokens(_: Request) -> ASGIApp:
     return bootstrap.hop1().tokens
 
 
+@_endpoint(timeout_sec=300, invoker="public", **_CALL)
+async def api(_: Request) -> ASGIApp:
+    """Answer OpenAI's and Hugging Face's clients, and say in an OpenAPI document what there is."""
+    return bootstrap.hop1().api()
+
+
 @_endpoint(schedule="every 5 minutes", region="us-central1", memory=512, max_instances=1, secrets=_SECRETS)
 async def sweep(_: Request) -> ASGIApp:
     """Settle the holds that nobody finished. Only Cloud Scheduler may call this one."""

@@ -7,20 +7,21 @@ for what it uses, and made inside the running event loop, never at import: the s
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cache
-from typing import Protocol, assert_never
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import httpx
 from starlette.types import ASGIApp
 
 from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
-from gate.endpoints.callables import Entrance, make_callables
+from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
 from gate.endpoints.webhook import WebhookDoor
+from gate.endpoints.entrance import Entrance
 from gate.errors import SettingsError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
@@ -34,6 +35,12 @@ from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 from gate.tokens import Tokens
 from gate.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from gate.endpoints.api.app import HttpApi
+
+REGION = "us-central1"
+"""Where hop 1 is deployed."""
 
 
 class Store(Ledger, DocumentStore, Protocol):
@@ -64,6 +71,8 @@ class Hop1:
     quota: ASGIApp
     tokens: ASGIApp
     webhook: ASGIApp
+    api: Callable[[], HttpApi]
+    """Returns the HTTP routes: OpenAI's, Hugging Face's, and their description. Other functions never load them."""
 
     async def close(self) -> None:
         """Let go of connections and files."""
@@ -136,6 +145,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         quota=callables.quota,
         tokens=callables.tokens,
         webhook=WebhookDoor(gate.jobs.ended, webhooks=webhooks, log=log),
+        api=cache(partial(_make_api, gate, entrance, clock, settings)),
     )
 
 
@@ -152,6 +162,19 @@ def open_store(kind: LedgerKind, *, project: str, sqlite_path: str) -> Store:
             return SqliteLedger(sqlite_path)
         case _:
             assert_never(kind)
+
+
+def _make_api(gate: Gate, entrance: Entrance, clock: Clock, settings: Settings) -> HttpApi:
+    from gate.endpoints.api.table import make_api
+
+    return make_api(gate, entrance, clock=clock, callables_url=callables_url(settings))
+
+
+def callables_url(settings: Settings) -> str:
+    """Return where the callables are. On one machine they are below the server that was asked."""
+    if settings.deployed:
+        return f"https://{REGION}-{settings.project}.cloudfunctions.net"
+    return f"/{settings.project or 'demo-twohop'}/{REGION}"
 
 
 def token_signer(settings: Settings) -> TokenSigner:

@@ -84,6 +84,8 @@ class Spent:
     """What earlier jobs of the same worker paid, so that rounding its life up is paid once."""
     wait_ms: int = 0
     """How long hop 1 held the call open."""
+    tokens: int = 0
+    """That went through the model. They cost nothing by themselves; callers are told them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

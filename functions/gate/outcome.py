@@ -30,7 +30,7 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
     settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
     if ended.usage is not None and _believable(ended.usage, job):
-        spent = _spent(ended.usage, tariff, wait_ms=wait_ms)
+        spent = replace(_spent(ended.usage, tariff, wait_ms=wait_ms), tokens=ended.usage.tokens)
         settlement = replace(
             settlement,
             microdollars=tariff.microdollars(spent),

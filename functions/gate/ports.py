@@ -261,6 +261,8 @@ class ProviderUsage:
     """From handing the job over to a worker taking it. The start that the job caused, if any, is within it."""
     life: LifeUsage | None = None
     """The job's part of its worker's life; None if the worker does not measure it."""
+    tokens: int = 0
+    """That went through the model; 0 if the provider does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from gate.errors import InvalidRequestError
 from gate.plan import Plan
 from gate.wire import WorkBody
 
-Inputs = str | list[str] | dict[str, Any]
+Inputs = str | list[str | dict[str, Any]] | dict[str, Any]
 
 _ESCAPED_BYTES_PER_BYTE = 6
 """JSON may write one byte as \\u0041; what is counted is the text."""
@@ -25,7 +25,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The payload of `infer`."""
 
     inputs: Inputs
-    """A text, a list of texts, or an object, as the model's task takes it."""
+    """A text or an object, or a list of them, as the model's task takes it."""
     parameters: dict[str, Any] = {}
     model: Annotated[str, Meta(max_length=200)] | None = None
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None

@@ -151,6 +151,20 @@ class Gate:
         assert seen is not None, "a stream that raises nothing ends with the job's end"
         yield await self._answer(entered, seen)
 
+    @property
+    def model_name(self) -> str:
+        """The model that is served, as callers name it."""
+        return self._model.name
+
+    async def models(self, caller: Caller) -> tuple[str, ...]:
+        """Return the models that a verified caller may name, without counting as a use.
+
+        Raises:
+            GateError: the caller is refused, or their plan cannot be read.
+        """
+        allowed = {model.lower() for model in (await self._policies.for_caller(caller)).plan.models}
+        return (self._model.name,) if {self._model.name, "*"} & allowed else ()
+
     async def quota(self, caller: Caller) -> tuple[Remaining, ...]:
         """Return what is left of each limit of a verified caller, without counting as a use.
 

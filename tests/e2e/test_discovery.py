@@ -49,7 +49,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 def test_every_endpoint_is_found(found: Any) -> None:
     """An endpoint that discovery does not see is not deployed, and nobody says so."""
-    assert sorted(found["endpoints"]) == ["cancel", "infer", "job", "quota", "submit", "sweep", "tokens", "webhook"]
+    assert sorted(found["endpoints"]) == [
+        *("api", "cancel", "infer", "job", "quota", "submit", "sweep", "tokens", "webhook"),
+    ]
     assert "scheduleTrigger" in found["endpoints"]["sweep"]
 
 

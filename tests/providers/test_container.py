@@ -123,7 +123,7 @@ async def test_the_workers_own_usage_is_settled(provider: ContainerProvider, hos
 
     job = await provider.submit(make_order(), wait_seconds=0)
 
-    assert job.usage == ProviderUsage(execution_ms=40, start_ms=2)
+    assert job.usage == ProviderUsage(execution_ms=40, start_ms=2, tokens=USAGE["tokens"])
 
 
 async def test_without_one_the_time_it_took_is(

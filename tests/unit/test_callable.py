@@ -15,8 +15,9 @@ from msgspec.json import Decoder
 
 from gate.answer import Answer
 from gate.endpoints.answers import answer_json, quota_json
-from gate.endpoints.callable import BODY_BYTES_MAX, Call, CallableDoor, Envelope
+from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
+from gate.endpoints.incoming import BODY_BYTES_MAX
 from gate.errors import (
     ConflictError,
     ForbiddenError,

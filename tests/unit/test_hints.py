@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from gate import meter
-from gate.endpoints import callable as door
+from gate.endpoints import incoming
 from gate.endpoints.cors import Origins
 from gate.errors import ForbiddenError, InvalidRequestError
 from tests.makers import NOON, make_job, make_moves, make_plan
@@ -41,7 +41,7 @@ def test_a_refused_origin_is_not_logged_in_full() -> None:
 
 
 async def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_BODY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(incoming, "_BODY_SECONDS_MAX", 0.05)
 
     async def drip() -> dict[str, object]:
         await asyncio.sleep(0.02)
@@ -50,4 +50,4 @@ async def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
 
     with pytest.raises(InvalidRequestError, match=r"did not come within 0\.05 seconds"):
-        await door._body(Request(scope, drip))
+        await incoming.read_body(Request(scope, drip))

@@ -64,6 +64,7 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
             Route("/{project}/{region}/tokens", hop1.tokens),
             Route("/{project}/{region}/webhook", hop1.webhook),
             Route("/{project}/{region}/result", _result_route(hop1)),
+            *(Route(path, hop1.api()) for path in ("/v1/{rest:path}", "/models/{rest:path}", "/openapi.json")),
         ],
         lifespan=lifespan,
         # A page elsewhere could point a name of its own at this machine, and would then be of this origin.

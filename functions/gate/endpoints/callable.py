@@ -28,17 +28,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
 from gate.endpoints.event_stream import send_events
+from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, read_body
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
-from gate.ports import Caller, CallerVerifier, Credentials
-
-BODY_BYTES_MAX = 10_000_000
-"""No plan can allow more: it is what the smallest provider queue takes."""
-_BODY_SECONDS_MAX = 30.0
-"""A body that drips in keeps one of the instance's places, and nobody is known to be asking yet."""
-_BODIES_MAX = 16
-"""Bodies that are read at the same time: together at most a third of an instance's memory."""
-_COMPLAINT_CHARS_MAX = 200
+from gate.ports import Caller, CallerVerifier
 
 _Payload = TypeVar("_Payload")
 
@@ -86,7 +79,7 @@ class CallableDoor(Generic[_Payload]):
         self._decoder = decoder
         self._origins = origins
         self._log = log
-        self._reading = asyncio.Semaphore(_BODIES_MAX)
+        self._reading = asyncio.Semaphore(BODIES_MAX)
         self._app: ASGIApp = origins.around(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,9 +111,9 @@ class CallableDoor(Generic[_Payload]):
         """
         self._origins.check(request)
         _check_head(request)
-        caller = await self._verifier.verify(_credentials(request))
+        caller = await self._verifier.verify(credentials_of(request))
         async with self._reading:
-            body = await _body(request)
+            body = await read_body(request)
             return Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
 
     async def _response(self, call: Call[_Payload], request_id: str, headers: Mapping[str, str]) -> Response:
@@ -157,46 +150,13 @@ class CallableDoor(Generic[_Payload]):
         return msgspec.json.encode(error_json(error)), error
 
     def _decode(self, body: bytes) -> _Payload:
-        try:
-            envelope: Envelope[_Payload] = self._decoder.decode(body)
-        except msgspec.ValidationError as exc:
-            raise InvalidRequestError(f"The request is malformed: {_brief(exc)}") from exc
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            raise InvalidRequestError(f"The request is not valid JSON: {_brief(exc)}") from exc
-        return envelope.data
-
-
-def _brief(error: Exception) -> str:
-    """Return what is wrong, without repeating a field's name of megabytes."""
-    return str(error)[:_COMPLAINT_CHARS_MAX]
+        return decoded(body, self._decoder).data
 
 
 def _check_head(request: Request) -> None:
     if request.method != "POST":
         raise InvalidRequestError(f"{request.method} is not allowed here; callables are called by POST")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise InvalidRequestError("The request's content-type must be application/json")
-
-
-async def _body(request: Request) -> bytes:
-    """Read a body, and stop reading as soon as it is too large or too slow."""
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(_BODY_SECONDS_MAX):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > BODY_BYTES_MAX:
-                    raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
-                chunks.append(chunk)
-    except TimeoutError as exc:
-        raise InvalidRequestError(f"The request's body did not come within {_BODY_SECONDS_MAX:g} seconds") from exc
-    return b"".join(chunks)
-
-
-def _credentials(request: Request) -> Credentials:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else None
-    return Credentials(bearer=bearer or None, app_check=request.headers.get("x-firebase-appcheck") or None)
+    check_is_json(request)
 
 
 def _wants_events(scope: Scope) -> bool:

@@ -13,25 +13,12 @@ from starlette.types import ASGIApp
 
 from gate.endpoints.answers import answer_json, job_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
-from gate.endpoints.cors import Origins
+from gate.endpoints.entrance import Entrance
 from gate.endpoints.tokens import TokensEndpoint, TokensRequest
-from gate.log import EventLog
-from gate.ports import CallerVerifier, Clock, Part
+from gate.ports import Clock, Part
 from gate.request import InferRequest
 from gate.service import Gate
 from gate.tokens import Tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
-    """What every door needs before it lets anybody in."""
-
-    verifier: CallerVerifier
-    """For doors that hold a job: the commit of the hold finds out whether an API token still lives."""
-    live_verifier: CallerVerifier
-    """For doors that hold none: it finds that out itself."""
-    origins: Origins
-    log: EventLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

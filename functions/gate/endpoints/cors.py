@@ -53,15 +53,29 @@ class Origins:
             public_message="This web page or plugin may not call the service: its origin is not on the list.",
         )
 
-    def around(self, app: ASGIApp) -> ASGIApp:
-        """Return the app with preflight requests answered and the browser's headers set."""
+    def around(
+        self,
+        app: ASGIApp,
+        *,
+        methods: Iterable[str] = ("POST",),
+        headers: Iterable[str] = (),
+        exposed: Iterable[str] = (),
+    ) -> ASGIApp:
+        """Return the app with preflight requests answered and the browser's headers set.
+
+        Args:
+            app: what answers the others.
+            methods: that it takes.
+            headers: that it takes beside those of a callable.
+            exposed: headers of its answers that a page may read, beside `retry-after`.
+        """
         around = CORSMiddleware(
             app,
             allow_origins=self._allowed,
             allow_origin_regex=self._loopback.pattern if self._loopback else None,
-            allow_methods=("POST",),
-            allow_headers=_HEADERS,
-            expose_headers=("retry-after",),
+            allow_methods=tuple(methods),
+            allow_headers=(*_HEADERS, *headers),
+            expose_headers=("retry-after", *exposed),
             max_age=_PREFLIGHT_SECONDS,
         )
 

@@ -26,7 +26,9 @@ def told(usage: wire.WorkUsage, *, execution_ms: int, delay_ms: int = 0) -> Prov
     life = None
     if usage.life_ms >= own_ms > 0:
         life = LifeUsage(share_ms=usage.share_ms, gap_ms=usage.gap_ms, before_ms=usage.life_ms - own_ms)
-    return ProviderUsage(execution_ms=execution_ms, start_ms=usage.start_ms, delay_ms=delay_ms, life=life)
+    return ProviderUsage(
+        execution_ms=execution_ms, start_ms=usage.start_ms, delay_ms=delay_ms, life=life, tokens=usage.tokens
+    )
 
 
 def ended(provider_job_id: str, result: wire.WorkResult, usage: ProviderUsage | None) -> ProviderJob:

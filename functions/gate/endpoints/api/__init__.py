@@ -1,0 +1,1 @@
+"""HTTP as others speak it: OpenAI's routes under `/v1`, Hugging Face's `/models/{model}`, and their description."""

@@ -1,0 +1,21 @@
+"""What stands before every door: who may come in, and from where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.endpoints.cors import Origins
+from gate.log import EventLog
+from gate.ports import CallerVerifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """What every door needs before it lets anybody in."""
+
+    verifier: CallerVerifier
+    """For doors that hold a job: the commit of the hold finds out whether an API token still lives."""
+    live_verifier: CallerVerifier
+    """For doors that hold none: it finds that out itself."""
+    origins: Origins
+    log: EventLog

@@ -1,0 +1,78 @@
+"""What every door reads of a request, and what it refuses to read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import msgspec
+from msgspec.json import Decoder
+from starlette.requests import Request
+
+from gate.errors import InvalidRequestError
+from gate.ports import Credentials
+
+BODY_BYTES_MAX = 10_000_000
+"""No plan can allow more: it is what the smallest provider queue takes."""
+BODIES_MAX = 16
+"""Bodies that are read at the same time: together at most a third of an instance's memory."""
+_BODY_SECONDS_MAX = 30.0
+"""A body that drips in keeps one of the instance's places, and nobody is known to be asking yet."""
+_COMPLAINT_CHARS_MAX = 200
+
+_Decoded = TypeVar("_Decoded")
+
+
+def credentials_of(request: Request) -> Credentials:
+    """Return what a request brought to show who is asking."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    return Credentials(bearer=bearer or None, app_check=request.headers.get("x-firebase-appcheck") or None)
+
+
+def check_is_json(request: Request) -> None:
+    """Refuse what a form of another web page could send without a preflight.
+
+    Raises:
+        InvalidRequestError: it says that it is something else.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise InvalidRequestError("The request's content-type must be application/json")
+
+
+async def read_body(request: Request) -> bytes:
+    """Read a body, and stop reading as soon as it is too large or too slow.
+
+    Raises:
+        InvalidRequestError: it is.
+    """
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS_MAX):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > BODY_BYTES_MAX:
+                    raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
+                chunks.append(chunk)
+    except TimeoutError as exc:
+        raise InvalidRequestError(f"The request's body did not come within {_BODY_SECONDS_MAX:g} seconds") from exc
+    return b"".join(chunks)
+
+
+def decoded(body: bytes, decoder: Decoder[_Decoded]) -> _Decoded:
+    """Return what a body says.
+
+    Raises:
+        InvalidRequestError: it is no JSON, or of another shape; the message tells where.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequestError(f"The request is malformed: {_brief(exc)}") from exc
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise InvalidRequestError(f"The request is not valid JSON: {_brief(exc)}") from exc
+
+
+def _brief(error: Exception) -> str:
+    """Return what is wrong, without repeating a field's name of megabytes."""
+    return str(error)[:_COMPLAINT_CHARS_MAX]
