@@ -20,8 +20,8 @@ from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
-from gate.endpoints.webhook import WebhookDoor
 from gate.endpoints.entrance import Entrance
+from gate.endpoints.webhook import WebhookDoor
 from gate.errors import SettingsError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog

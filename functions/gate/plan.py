@@ -17,6 +17,8 @@ from gate.errors import PolicyError
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
 
+TOKEN_SECONDS_MOST = 10 * 366 * 86_400
+"""No plan lets an API token live longer."""
 Positive = Annotated[int, Meta(ge=1, le=10**12)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
@@ -65,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Names of the models this plan may use. Empty means none."""
     tokens_max: Annotated[int, Meta(ge=0, le=100)]
     """API tokens that a caller may have at once."""
-    token_seconds_max: Annotated[int, Meta(ge=0, le=10 * 366 * 86_400)]
+    token_seconds_max: Annotated[int, Meta(ge=0, le=TOKEN_SECONDS_MOST)]
     """The longest lifetime of one."""
 
     @property

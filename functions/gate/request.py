@@ -13,7 +13,12 @@ from gate.errors import InvalidRequestError
 from gate.plan import Plan
 from gate.wire import WorkBody
 
-Inputs = str | list[str | dict[str, Any]] | dict[str, Any]
+_Something = Meta(min_length=1)
+Inputs = (
+    Annotated[str, _Something]
+    | Annotated[list[str | dict[str, Any]], _Something]
+    | Annotated[dict[str, Any], _Something]
+)
 
 _ESCAPED_BYTES_PER_BYTE = 6
 """JSON may write one byte as \\u0041; what is counted is the text."""

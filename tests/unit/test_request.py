@@ -140,7 +140,11 @@ _values = st.recursive(
 )
 
 
-@given(st.text(max_size=20) | st.lists(st.text(max_size=5)) | st.dictionaries(st.text(max_size=5), _values))
+@given(
+    st.text(min_size=1, max_size=20)
+    | st.lists(st.text(max_size=5), min_size=1)
+    | st.dictionaries(st.text(max_size=5), _values, min_size=1)
+)
 def test_the_worker_reads_what_the_caller_wrote(inputs: Any) -> None:
     """From the client's JSON to hop 2's: nothing is lost, changed or added."""
     request = msgspec.json.decode(json.dumps({"inputs": inputs, "parameters": {"p": 1}}), type=InferRequest)

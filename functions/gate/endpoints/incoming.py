@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.json import Decoder
@@ -66,11 +66,27 @@ def decoded(body: bytes, decoder: Decoder[_Decoded]) -> _Decoded:
         InvalidRequestError: it is no JSON, or of another shape; the message tells where.
     """
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as exc:
+            if "got `float`" not in str(exc):
+                raise
+            # To JSON, 1 and 1.0 are one number, and some languages write the second; the decoder takes the first.
+            return decoder.decode(msgspec.json.encode(_with_whole_numbers(msgspec.json.decode(body))))
     except msgspec.ValidationError as exc:
         raise InvalidRequestError(f"The request is malformed: {_brief(exc)}") from exc
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
         raise InvalidRequestError(f"The request is not valid JSON: {_brief(exc)}") from exc
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_whole_numbers(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _with_whole_numbers(one) for name, one in value.items()}
+    return value
 
 
 def _brief(error: Exception) -> str:

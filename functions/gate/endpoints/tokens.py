@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gate.endpoints.callable import Call
-from gate.plan import NO_BUDGET, Budget
+from gate.plan import NO_BUDGET, TOKEN_SECONDS_MOST, Budget
 from gate.ports import Clock
 from gate.token_scopes import MODELS, Scopes
 from gate.tokens import Lifetime, Token, Tokens
@@ -25,7 +25,7 @@ class CreateToken(_Action, frozen=True, kw_only=True, tag="create"):
 
     label: Annotated[str, Meta(min_length=1, max_length=100)]
     """The owner's own word for it."""
-    lifetime: Lifetime | Annotated[int, Meta(ge=1)]
+    lifetime: Lifetime | Annotated[int, Meta(ge=1, le=TOKEN_SECONDS_MOST)]
     """A word, or seconds."""
     scopes: Scopes = (MODELS,)
     """`models`, `model:NAME` for some of them, or `usage` alone for a token that may only read what is used."""

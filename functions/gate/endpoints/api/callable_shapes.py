@@ -42,11 +42,11 @@ class JobUsage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a job was held at, and, once it has ended, what it took. What nobody told is null."""
 
     held_microdollars: int
-    settled_microdollars: int | None | msgspec.UnsetType = msgspec.UNSET
+    settled_microdollars: int | msgspec.UnsetType | None = msgspec.UNSET
     gpu_seconds: float | msgspec.UnsetType = msgspec.UNSET
-    useful_seconds: float | None | msgspec.UnsetType = msgspec.UNSET
-    start_seconds: float | None | msgspec.UnsetType = msgspec.UNSET
-    idle_seconds: float | None | msgspec.UnsetType = msgspec.UNSET
+    useful_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    start_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    idle_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class JobFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from gate.endpoints.api.answered import check_model, outputs_of
 from gate.endpoints.api.routes import Asked, Reply
 from gate.errors import InvalidRequestError
-from gate.request import InferRequest
+from gate.request import InferRequest, Inputs
 from gate.service import Gate
 
 
 class PipelineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a pipeline is given."""
 
-    inputs: (
-        Annotated[str, Meta(min_length=1)]
-        | Annotated[list[str | dict[str, Any]], Meta(min_length=1)]
-        | Annotated[dict[str, Any], Meta(min_length=1)]
-    )
+    inputs: Inputs
     """A text or an object, or a list of them, as the model's task takes it."""
     parameters: dict[str, Any] = {}
     options: dict[str, Any] = {}

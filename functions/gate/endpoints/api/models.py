@@ -50,4 +50,3 @@ class ModelsEndpoint:
 
     def _model(self, name: str) -> Model:
         return Model(id=name, created=self._created)
-
