@@ -19,7 +19,7 @@ LABELS = [{"label": "POSITIVE", "score": 0.9}, {"label": "NEGATIVE", "score": 0.
 
 @pytest.fixture
 async def client(world: ApiWorld) -> AsyncIterator[AsyncInferenceClient]:
-    async with listening(world.app) as url:
+    async with listening(world) as url:
         yield AsyncInferenceClient(base_url=f"{url}/models/{MODEL}", token=await world.token())
 
 

@@ -17,7 +17,7 @@ MESSAGES: Any = [{"role": "developer", "content": "Be brief."}, {"role": "user",
 @pytest.fixture
 async def client(world: ApiWorld) -> AsyncIterator[openai.AsyncOpenAI]:
     async with (
-        listening(world.app) as url,
+        listening(world) as url,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=await world.token(), max_retries=0) as client,
     ):
         yield client

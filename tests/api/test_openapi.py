@@ -54,7 +54,7 @@ class Served:
         self._loop.close()
 
     async def _serve(self) -> None:
-        async with api_world(self._folder) as world, listening(world.app, self._port):
+        async with api_world(self._folder) as world, listening(world, self._port):
             await world.plan(token_seconds_max=TOKEN_SECONDS_MOST)
             self._ready.set()
             await self._stop.wait()

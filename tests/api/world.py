@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
@@ -61,17 +60,16 @@ class ApiWorld(World):
         self.api = make_api(gate, entrance, clock=self.clock, callables_url="/")
         callables = make_callables(gate, self.tokens, entrance, clock=self.clock)
         names = ("infer", "submit", "job", "cancel", "quota", "tokens")
-        self.app = Starlette(
-            routes=[
-                *(Route(f"/{name}", getattr(callables, name)) for name in names),
-                Route("/{rest:path}", self.api),
-            ]
-        )
+        self._callables: dict[str, ASGIApp] = {f"/{name}": getattr(callables, name) for name in names}
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app),
+            transport=httpx.ASGITransport(self),
             base_url="http://hop1",
             headers={"authorization": "Bearer alice"},
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the callables by their names, and the HTTP routes."""
+        await self._callables.get(scope["path"], self.api)(scope, receive, send)
 
     async def plan(self, **limits: Any) -> None:
         """Give everybody a plan with these limits."""
@@ -124,7 +122,7 @@ def generation_details(reason: str = "length") -> dict[str, Any]:
 class Server(uvicorn.Server):
     """Says when it listens."""
 
-    def __init__(self, app: Starlette, port: int) -> None:
+    def __init__(self, app: ASGIApp, port: int) -> None:
         super().__init__(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
         self.ready = asyncio.Event()
 
@@ -134,7 +132,7 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def listening(app: Starlette, port: int | None = None) -> AsyncIterator[str]:
+async def listening(app: ASGIApp, port: int | None = None) -> AsyncIterator[str]:
     """Serve an app on a port of this machine, in this event loop, and give its address."""
     server = Server(app, port or free_port())
     serving = asyncio.create_task(server.serve())

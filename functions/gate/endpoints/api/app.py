@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.endpoints.api.errors import (
     RATE_HEADERS,
-    MethodNotAllowedError,
     OpenAIErrors,
     RouteNotFoundError,
     error_headers,
@@ -120,10 +119,8 @@ class HttpApi:
         if not there:
             raise RouteNotFoundError(f"no route {request.method} {path[:100]!r}")
         allowed = ", ".join(sorted(served.route.method for served, _ in there))
-        raise MethodNotAllowedError(
-            f"{request.method} is not allowed",
-            public_message=f"{request.method[:20]} is not allowed here; this address takes {allowed}.",
-            details={"allow": allowed},
+        raise InvalidRequestError(
+            f"{request.method[:20]} is not allowed here; this address takes {allowed}", details={"allow": allowed}
         )
 
     async def _asked(self, request: Request, served: _Served, path: Mapping[str, str], request_id: str) -> Asked:
@@ -184,11 +181,13 @@ class HttpApi:
 
     def _refusal(self, exc: Exception, shape: ErrorShape, request_id: str, headers: dict[str, str]) -> Response:
         error = self._logged(exc, request_id)
-        allow = {"allow": error.details["allow"]} if "allow" in error.details else {}
+        status, more = error.http_status, error_headers(error)
+        if "allow" in error.details:
+            status, more = 405, {"allow": error.details["allow"]}
         return Response(
             msgspec.json.encode(shape.body(error)),
-            status_code=error.http_status,
-            headers={**headers, **error_headers(error), **allow},
+            status_code=status,
+            headers={**headers, **more},
             media_type="application/json",
         )
 

@@ -39,14 +39,6 @@ class RouteNotFoundError(GateError):
     default_message = "There is nothing at this address."
 
 
-class MethodNotAllowedError(GateError):
-    """The path is served, by other methods."""
-
-    code = "invalid-argument"
-    http_status = 405
-    default_message = "This address does not take this method."
-
-
 class ModelNotFoundError(GateError):
     """No such model, or none that this caller may use."""
 
