@@ -11,7 +11,7 @@ REQUIREMENTS := pyproject.toml $(wildcard functions/requirements*.txt gpu_worker
 TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format emulate bench-worker clean
+.PHONY: help demo dev test check format emulate bench bench-worker clean
 
 help:  ## List these commands
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(VENV)/.installed-test  ## Format the code
 
 emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase emulator suite with both hops in it
 	@$(BIN)/python -m infra.emulate
+
+bench: $(VENV)/.installed-test  ## Measure hop 1 beside its peers, on a quiet machine (ONLY=cold for one part)
+	@PYTHONPATH=.:functions:gpu_worker $(BIN)/python -m infra.bench $(addprefix --only ,$(ONLY))
 
 bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine
 	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench

@@ -274,6 +274,10 @@ class _Connection(asyncio.Protocol):
 
     # What httptools calls.
 
+    def on_message_begin(self) -> None:
+        if self._done:
+            raise ValueError("a second answer to one request")  # ends the parsing, and with it the connection
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
 

@@ -15,14 +15,15 @@ PEERS = Path(__file__).resolve().parent / "peers"
 _VERSIONS = "import importlib.metadata as m, json, sys; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
 
 
-def programs(name: str, folder: Path) -> Path:
+def programs(name: str, folder: Path, requirements: Path | None = None) -> Path:
     """Return where the programs of an environment are; the first time, it is made.
 
     Args:
-        name: of `peers/requirements-{name}.txt`.
+        name: of the environment.
         folder: to make it in; the file's hash is in its name, so that other pins are another environment.
+        requirements: the pins; `peers/requirements-{name}.txt` unless said.
     """
-    requirements = PEERS / f"requirements-{name}.txt"
+    requirements = requirements or PEERS / f"requirements-{name}.txt"
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     place = folder / f"{name}-{digest[:12]}"
     if not (place / "installed").exists():

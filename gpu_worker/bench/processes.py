@@ -42,6 +42,10 @@ class Process:
         """Return the most memory that it had, with its children's most; 0 where the system does not tell."""
         return sum(_peak_mb(pid) for pid in self._tree())
 
+    def resident_mb(self) -> float:
+        """Return the memory that it has now, pages that its processes share counted once; 0 if nobody tells."""
+        return sum(_resident_mb(pid) for pid in self._tree())
+
     def _tree(self) -> dict[int, list[str]]:
         """Return the stat of the process and of each process below it, by id."""
         stats = {int(path.name): _stat(path) for path in _PROC.glob("[0-9]*")}
@@ -121,5 +125,13 @@ def _peak_mb(pid: int) -> float:
     with suppress(OSError):
         for line in (_PROC / str(pid) / "status").read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _resident_mb(pid: int) -> float:
+    with suppress(OSError):
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text("utf-8", "replace").splitlines():
+            if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
     return 0.0

@@ -43,10 +43,10 @@ class Findings:
     """What the other benchmarks wrote, by title."""
 
 
-def write(path: Path, section: str) -> None:
+def write(path: Path, section: str, *, title: str = _SECTION) -> None:
     """Put the section in its place in the file, which is made if there is none; other sections stay as they are."""
     before = path.read_text("utf-8") if path.exists() else _HEAD
-    kept = re.split(rf"^{_SECTION}\n.*?(?=^## |\Z)", before, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
+    kept = re.split(rf"^{title}\n.*?(?=^## |\Z)", before, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
     head, tail = kept[0], "".join(kept[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{head.rstrip()}\n\n{section.rstrip()}\n" + (f"\n{tail}" if tail else ""), "utf-8")
