@@ -76,14 +76,16 @@ def pairs(given: Iterable[str], *, known: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def limit_value(name: str, text: str) -> int | list[str]:
-    """Return the value of one of a plan's fields.
+def limit_value(name: str, text: str) -> int | list[str] | None:
+    """Return the value of one of a plan's fields; None is for one that may be left out, and is typed as "none".
 
     Raises:
         BadInputError: it is no whole number. Whether it is in the field's range is for `documents.changed` to say.
     """
     if name == "models":
         return [model.strip() for model in text.split(",") if model.strip()]
+    if name in OPTIONAL_PLAN_FIELDS and text == "none":
+        return None
     return whole_number(name, text)
 
 
@@ -115,3 +117,5 @@ def microdollars(name: str, text: str) -> int:
 
 PLAN_FIELDS = field_names(Plan)
 """The limits that `plan set` and `user set` know."""
+OPTIONAL_PLAN_FIELDS = tuple(field.name for field in msgspec.structs.fields(Plan) if not field.required)
+"""Those that a plan may leave out."""

@@ -2,7 +2,7 @@
 
 recall a denial ──yes──► refuse, nothing written (but look for the job first, if it may be a repeated one)
       │ no
-hold on a shard of the budget ──denied by the shard──► next shard
+hold on a shard of the budget ──denied by the shard──► borrow from the others, hold again
       ├── denied by the caller's own limit ──► remember, refuse
       ├── repeated ──► the job that there is
       └── admitted
@@ -11,21 +11,16 @@ hold on a shard of the budget ──denied by the shard──► next shard
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gate import meter
 from gate.denials import DenialMemory
 from gate.errors import QuotaExceededError
+from gate.holding import Holding
 from gate.job import Job
 from gate.meter import Denial, LimitName
 from gate.policy import Policy
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
-
-_SHARD_TRIES_MAX = 8
-_UNTRIED_RETRY = timedelta(seconds=1)
 
 _LIMITS_IN_WORDS = {
     LimitName.REQUESTS_PER_MINUTE: "Rate limit: {} requests a minute.",
@@ -33,8 +28,19 @@ _LIMITS_IN_WORDS = {
     LimitName.REQUESTS_PER_MONTH: "Monthly limit: {} requests.",
     LimitName.CONCURRENCY: "Limit: {} requests at the same time.",
     LimitName.GPU_SECONDS_PER_DAY: "Daily limit: {} GPU seconds.",
+    LimitName.MICRODOLLARS_PER_HOUR: "Hourly limit: {} micro-dollars.",
     LimitName.MICRODOLLARS_PER_DAY: "Daily limit: {} micro-dollars.",
     LimitName.MICRODOLLARS_PER_MONTH: "Monthly limit: {} micro-dollars.",
+    LimitName.TOKEN_BUDGET_PER_HOUR: "Hourly limit of this token: {} micro-dollars.",
+    LimitName.TOKEN_BUDGET_PER_DAY: "Daily limit of this token: {} micro-dollars.",
+    LimitName.TOKEN_BUDGET_PER_MONTH: "Monthly limit of this token: {} micro-dollars.",
+    LimitName.COHORT_BUDGET_PER_HOUR: "This service has used up its budget of this hour for accounts like yours.",
+    LimitName.COHORT_BUDGET_PER_DAY: "This service has used up its budget of today for accounts like yours.",
+    LimitName.COHORT_BUDGET_PER_MONTH: "This service has used up its budget of this month for accounts like yours.",
+    LimitName.MODEL_BUDGET_PER_HOUR: "This service has used up its budget of this hour for this model.",
+    LimitName.MODEL_BUDGET_PER_DAY: "This service has used up its budget of today for this model.",
+    LimitName.MODEL_BUDGET_PER_MONTH: "This service has used up its budget of this month for this model.",
+    LimitName.BUDGET_PER_HOUR: "This service has used up its budget for this hour.",
     LimitName.BUDGET_PER_DAY: "This service has used up its budget for today.",
     LimitName.BUDGET_PER_MONTH: "This service has used up its budget for this month.",
 }
@@ -47,6 +53,7 @@ class Admission:
         self._ledger = ledger
         self._clock = clock
         self._denials = DenialMemory()
+        self._holding = Holding(ledger=ledger, clock=clock)
 
     async def hold(self, job: Job, policy: Policy, *, may_repeat: bool = False) -> Admitted | Repeated:
         """Hold a job, or return the one that has its id.
@@ -59,18 +66,16 @@ class Admission:
             QuotaExceededError: a limit of the caller or the owner's budget is reached.
             LedgerError: the hold is not known to stand.
         """
-        account = meter.usage_account(job.caller)
-        denial = self._denials.recall(account, policy.plan, now=self._clock.now())
+        denial = self._recalled(job, policy)
         if job.token_id:
             # Only the commit of a hold knows whether the token lives, so no answer is given again without one.
             denial, may_repeat = None if may_repeat else denial, False
         if denial is None:
-            outcome = await self._hold_on_some_shard(job, policy)
+            outcome = await self._holding.hold(job, policy)
             if not isinstance(outcome, Denied):
                 return outcome
             denial = outcome.denial
-            if not denial.limit.name.is_budget:
-                self._denials.remember(account, denial, policy.plan)
+            self._remember(denial, job, policy)
         earlier = await self._ledger.job(job.job_id) if may_repeat else None
         if earlier:
             return Repeated(job=earlier)
@@ -79,41 +84,23 @@ class Admission:
     def settled(self, job: Job) -> None:
         """Note that a job of this instance ended, so that what it freed is not refused from memory."""
         self._denials.forget(meter.usage_account(job.caller))
-        self._denials.forget(meter.budget_account(job.shard))
+        if job.token_id:
+            self._denials.forget(meter.token_path(job.token_id))
+        self._holding.settled(job)
 
-    async def _hold_on_some_shard(self, job: Job, policy: Policy) -> Admitted | Denied | Repeated:
-        """Try shards of the budget in an order of the job's own, skipping those known to be used up."""
-        denials: list[Denial] = []
-        tries = 0
-        for shard in _shards(job, policy.config.budget_shards):
-            account = meter.budget_account(shard)
-            denial = self._denials.recall(account, policy.config, now=self._clock.now())
-            if denial is None and tries < _SHARD_TRIES_MAX:
-                tries += 1
-                candidate = replace(job, shard=shard)
-                moves = meter.moves_to_hold(candidate, policy.plan, policy.config)
-                outcome = await self._ledger.hold(candidate, moves, require=_required(job))
-                if not isinstance(outcome, Denied) or not outcome.denial.limit.name.is_budget:
-                    return outcome
-                denial = outcome.denial
-                self._denials.remember(account, denial, policy.config)
-            if denial:
-                denials.append(denial)
-        # Whichever shard comes free first is the one to come back for; one that was not tried may have room now.
-        earliest = min(denials, key=lambda denial: denial.retry_at)
-        if len(denials) == policy.config.budget_shards:
-            return Denied(denial=earliest)
-        return Denied(denial=replace(earliest, retry_at=self._clock.now() + _UNTRIED_RETRY))
+    def _recalled(self, job: Job, policy: Policy) -> Denial | None:
+        """Return a denial by the caller's plan or by the token's budget that still stands."""
+        now = self._clock.now()
+        denial = self._denials.recall(meter.usage_account(job.caller), policy.plan, now=now)
+        if denial is None and job.token_id:
+            denial = self._denials.recall(meter.token_path(job.token_id), policy.token_budget, now=now)
+        return denial
 
-
-def _required(job: Job) -> tuple[str, ...]:
-    return (meter.token_path(job.token_id),) if job.token_id else ()
-
-
-def _shards(job: Job, count: int) -> Iterator[int]:
-    """Yield every shard once, beginning with one that the job's id chooses: a repeated id begins where it did."""
-    first = zlib.crc32(job.job_id.encode())
-    return ((first + step) % count for step in range(count))
+    def _remember(self, denial: Denial, job: Job, policy: Policy) -> None:
+        if denial.limit.name.is_token and job.token_id:
+            self._denials.remember(meter.token_path(job.token_id), denial, policy.token_budget)
+        elif not denial.limit.name.is_budget:
+            self._denials.remember(meter.usage_account(job.caller), denial, policy.plan)
 
 
 def _refusal(denial: Denial, *, now: datetime) -> QuotaExceededError:

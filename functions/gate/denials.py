@@ -37,3 +37,12 @@ class DenialMemory:
     def forget(self, account: str) -> None:
         """Drop what is remembered; something of this account came free."""
         self._denials.pop(account, None)
+
+    def forget_under(self, prefix: str) -> None:
+        """Drop what is remembered of accounts whose names begin so."""
+        for account in [name for name in self._denials if name.startswith(prefix)]:
+            del self._denials[account]
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._denials.clear()

@@ -125,11 +125,10 @@ class Entry:
 
     def _warn_if_unholdable(self, policy: Policy) -> None:
         """Tell the operator, once, of a limit that is below a single hold: it refuses everybody for ever."""
-        shards = policy.config.budget_shards
         limits = {
             f"plans/{policy.plan_name}.microdollars_per_day": policy.plan.microdollars_per_day,
             f"plans/{policy.plan_name}.microdollars_per_month": policy.plan.microdollars_per_month,
-            "gate/config.budget_microdollars_per_day (a shard)": policy.config.budget_microdollars_per_day // shards,
+            "gate/config.budget_microdollars_per_day": policy.config.budget_microdollars_per_day,
         }
         for limit, value in limits.items():
             if 0 < value < self._model.worst_case_microdollars and (limit, value) not in self._told_unholdable:

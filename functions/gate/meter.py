@@ -14,67 +14,45 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
 from gate.job import Job, Settlement
-from gate.plan import GateConfig, Plan
+from gate.limits import Key, Limit, LimitName, Move, Periods
+from gate.plan import NO_BUDGET, Budget, GateConfig, Plan
+from gate.scopes import (
+    all_budget_scopes,
+    budget_account,
+    budget_scopes,
+    money_moves,
+    plan_scope,
+    token_scope,
+    usage_account,
+)
 
-Key = tuple[str, tuple[str, ...]]
-"""A counter's address: the account (a document's path) and the path of a field in it."""
+__all__ = [
+    "IN_FLIGHT",
+    "Denial",
+    "Key",
+    "Limit",
+    "LimitName",
+    "Move",
+    "Remaining",
+    "budget_account",
+    "budgets_of",
+    "decide",
+    "from_microseconds",
+    "limits_of",
+    "moves_to_hold",
+    "moves_to_put_back",
+    "moves_to_settle",
+    "remaining",
+    "to_microseconds",
+    "token_path",
+    "usage_account",
+]
 
-_IN_FLIGHT = ("in_flight",)
+IN_FLIGHT = ("in_flight",)
+"""The counter of an account's jobs that are held and not settled."""
 _SETTLEMENT_RETRY = timedelta(seconds=1)
-
-
-class LimitName(StrEnum):
-    """Every limit a request can run into."""
-
-    REQUESTS_PER_MINUTE = "requests_per_minute"
-    REQUESTS_PER_DAY = "requests_per_day"
-    REQUESTS_PER_MONTH = "requests_per_month"
-    CONCURRENCY = "concurrency"
-    GPU_SECONDS_PER_DAY = "gpu_seconds_per_day"
-    MICRODOLLARS_PER_DAY = "microdollars_per_day"
-    MICRODOLLARS_PER_MONTH = "microdollars_per_month"
-    BUDGET_PER_DAY = "budget_per_day"
-    BUDGET_PER_MONTH = "budget_per_month"
-
-    @property
-    def is_budget(self) -> bool:
-        """True for the owner's global budget, which no caller's own plan can change."""
-        return self in (LimitName.BUDGET_PER_DAY, LimitName.BUDGET_PER_MONTH)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """A ceiling on one counter."""
-
-    name: LimitName
-    value: int
-    """The limit as the plan says it."""
-    ceiling: int
-    """The highest sum that is admitted, in the counter's unit."""
-    unit: int = 1
-    """How much of the counter makes one of the limit."""
-    resets_at: datetime | None = None
-    """When the counter starts anew; None if it does not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """One change of one counter."""
-
-    account: str
-    counter: tuple[str, ...]
-    amount: int
-    at_least: int | None = None
-    """Lift the counter to this before adding."""
-    limit: Limit | None = None
-
-    @property
-    def key(self) -> Key:
-        """The counter's address."""
-        return self.account, self.counter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,32 +73,33 @@ class Remaining:
     resets_at: datetime | None
 
 
-def usage_account(caller: str) -> str:
-    """Return the account of a caller's counters."""
-    return f"usage/{caller}"
-
-
-def budget_account(shard: int) -> str:
-    """Return the account of one shard of the global budget."""
-    return f"budget/{shard}"
-
-
 def token_path(token_id: str) -> str:
     """Return the document that an API token stands and falls with."""
     return f"tokens/{token_id}"
 
 
-def moves_to_hold(job: Job, plan: Plan, config: GateConfig) -> tuple[Move, ...]:
+def moves_to_hold(job: Job, plan: Plan, config: GateConfig, *, token_budget: Budget = NO_BUDGET) -> tuple[Move, ...]:
     """Return what holding a job moves, each with the limit it may run into."""
     add = _Amounts(
         requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
     )
-    return *_caller_moves(job.caller, plan, add, job.held_at), *_budget_moves(job, config)
+    scopes = [token_scope(job, token_budget), *budget_scopes(job, config)]
+    return (
+        *_caller_moves(job.caller, plan, add, job.held_at),
+        Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
+        *money_moves(scopes, job.held_microdollars, job.held_at),
+    )
 
 
 def limits_of(caller: str, plan: Plan, *, now: datetime) -> tuple[Move, ...]:
     """Return a caller's limits as moves of nothing, to ask `remaining` about."""
     return tuple(_caller_moves(caller, plan, _Amounts(), now))
+
+
+def budgets_of(config: GateConfig, *, now: datetime) -> tuple[Move, ...]:
+    """Return every limited budget of the running hour, day and month, as moves of nothing on the first shard."""
+    moves = money_moves(all_budget_scopes(config), 0, now)
+    return tuple(move for move in moves if move.limit)
 
 
 def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
@@ -130,17 +109,13 @@ def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
     """Return what turns a job's hold into what it really took, in the periods in which it was held."""
-    microdollars = settlement.microdollars - job.held_microdollars
-    usage, budget = usage_account(job.caller), budget_account(job.shard)
-    at = _Periods.of(job.held_at)
+    usage, at = usage_account(job.caller), Periods.of(job.held_at)
+    scopes = [plan_scope(job.caller, NO_BUDGET), token_scope(job, NO_BUDGET), *budget_scopes(job, None)]
     moves = [
-        Move(account=usage, counter=_IN_FLIGHT, amount=-1),
-        Move(account=budget, counter=_IN_FLIGHT, amount=-1),
+        Move(account=usage, counter=IN_FLIGHT, amount=-1),
+        Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
         Move(account=usage, counter=(*at.day, "gpu_ms"), amount=settlement.gpu_ms - job.held_gpu_ms),
-        Move(account=usage, counter=(*at.day, "microdollars"), amount=microdollars),
-        Move(account=usage, counter=(*at.month, "microdollars"), amount=microdollars),
-        Move(account=budget, counter=(*at.day, "microdollars"), amount=microdollars),
-        Move(account=budget, counter=(*at.month, "microdollars"), amount=microdollars),
+        *money_moves(scopes, settlement.microdollars - job.held_microdollars, job.held_at),
     ]
     if settlement.state is settlement.state.RELEASED:
         # The rate keeps counting it: a flood of requests that fail is a flood all the same.
@@ -152,13 +127,16 @@ def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
 
 
 def decide(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> Denial | None:
-    """Say no if any sum is above its ceiling, naming the limit that takes longest to come free."""
+    """Say no if any sum is above its ceiling, naming the limit that takes longest to come free.
+
+    A caller's own limits go before the budgets: those may come free by borrowing, and that would not help.
+    """
     denials = [
         Denial(limit=move.limit, retry_at=_retry_at(move, move.limit, sums, now))
         for move in moves
         if move.limit is not None and sums[move.key] > move.limit.ceiling
     ]
-    return max(denials, key=lambda denial: denial.retry_at, default=None)
+    return max(denials, key=lambda denial: (not denial.limit.name.is_budget, denial.retry_at), default=None)
 
 
 def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> tuple[Remaining, ...]:
@@ -180,44 +158,22 @@ class _Amounts:
     emission_us: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Periods:
-    """The day and the month of a time: where their counters are, and when they end. All in UTC."""
-
-    day: tuple[str, str]
-    month: tuple[str, str]
-    day_ends: datetime
-    month_ends: datetime
-
-    @classmethod
-    def of(cls, at: datetime) -> _Periods:
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
-        return cls(
-            day=("days", f"{at:%Y-%m-%d}"),
-            month=("months", f"{at:%Y-%m}"),
-            day_ends=midnight + timedelta(days=1),
-            month_ends=(midnight.replace(day=1) + timedelta(days=32)).replace(day=1),
-        )
-
-
 def _caller_moves(caller: str, plan: Plan, add: _Amounts, now: datetime) -> list[Move]:
     """Return one move for each limit of a plan: what is listed here is all that a plan limits."""
-    at = _Periods.of(now)
-    day = [
-        (("requests",), add.requests, _limit(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, at.day_ends)),
-        (("gpu_ms",), add.gpu_ms, _limit(LimitName.GPU_SECONDS_PER_DAY, plan.gpu_seconds_per_day, at.day_ends, 1000)),
+    at = Periods.of(now)
+    counted = [
+        (at.day, "requests", add.requests, _limit(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, at.day_ends)),
         (
-            ("microdollars",),
-            add.microdollars,
-            _limit(LimitName.MICRODOLLARS_PER_DAY, plan.microdollars_per_day, at.day_ends),
+            at.day,
+            "gpu_ms",
+            add.gpu_ms,
+            _limit(LimitName.GPU_SECONDS_PER_DAY, plan.gpu_seconds_per_day, at.day_ends, 1000),
         ),
-    ]
-    month = [
-        (("requests",), add.requests, _limit(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, at.month_ends)),
         (
-            ("microdollars",),
-            add.microdollars,
-            _limit(LimitName.MICRODOLLARS_PER_MONTH, plan.microdollars_per_month, at.month_ends),
+            at.month,
+            "requests",
+            add.requests,
+            _limit(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, at.month_ends),
         ),
     ]
     account = usage_account(caller)
@@ -225,12 +181,15 @@ def _caller_moves(caller: str, plan: Plan, add: _Amounts, now: datetime) -> list
         _rate_move(account, plan, add.emission_us, to_microseconds(now)),
         Move(
             account=account,
-            counter=_IN_FLIGHT,
+            counter=IN_FLIGHT,
             amount=add.requests,
             limit=_limit(LimitName.CONCURRENCY, plan.concurrency, None),
         ),
-        *(Move(account=account, counter=at.day + end, amount=amount, limit=limit) for end, amount, limit in day),
-        *(Move(account=account, counter=at.month + end, amount=amount, limit=limit) for end, amount, limit in month),
+        *(
+            Move(account=account, counter=(*period, what), amount=amount, limit=limit)
+            for period, what, amount, limit in counted
+        ),
+        *money_moves([plan_scope(caller, plan.budget)], add.microdollars, now),
     ]
 
 
@@ -242,24 +201,6 @@ def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
         unit=plan.emission_us,
     )
     return Move(account=account, counter=("rate_tat_us",), amount=emission_us, at_least=now_us, limit=limit)
-
-
-def _budget_moves(job: Job, config: GateConfig) -> list[Move]:
-    """Each shard holds an equal part, rounded down, so that all of them together never exceed the budget."""
-    account, at = budget_account(job.shard), _Periods.of(job.held_at)
-    day_part = config.budget_microdollars_per_day // config.budget_shards
-    month_part = config.budget_microdollars_per_month // config.budget_shards
-    spending = [
-        (at.day, _limit(LimitName.BUDGET_PER_DAY, day_part, at.day_ends)),
-        (at.month, _limit(LimitName.BUDGET_PER_MONTH, month_part, at.month_ends)),
-    ]
-    return [
-        Move(account=account, counter=_IN_FLIGHT, amount=1),
-        *(
-            Move(account=account, counter=(*period, "microdollars"), amount=job.held_microdollars, limit=limit)
-            for period, limit in spending
-        ),
-    ]
 
 
 def _limit(name: LimitName, value: int, resets_at: datetime | None, unit: int = 1) -> Limit:
@@ -275,7 +216,7 @@ def _retry_at(move: Move, limit: Limit, sums: Mapping[Key, int], now: datetime) 
     if limit.name is LimitName.REQUESTS_PER_MINUTE:
         # Sums may hold neighbours that are denied too and about to be put back. Without them, one step is enough.
         return now + timedelta(microseconds=min(sums[move.key] - limit.ceiling, limit.unit))
-    if limit.resets_at is None or sums[move.account, _IN_FLIGHT] > 1:
+    if limit.resets_at is None or sums[move.account, IN_FLIGHT] > 1:
         return now + _SETTLEMENT_RETRY
     return limit.resets_at
 

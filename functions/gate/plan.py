@@ -69,6 +69,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """API tokens that a caller may have at once."""
     token_seconds_max: Annotated[int, Meta(ge=0, le=TOKEN_SECONDS_MOST)]
     """The longest lifetime of one."""
+    microdollars_per_hour: Count | None = None
+    """The one limit that a plan may leave out: without it an hour may take the whole of the day's."""
+
+    @property
+    def budget(self) -> Budget:
+        """What its caller may spend."""
+        return Budget(
+            microdollars_per_hour=self.microdollars_per_hour,
+            microdollars_per_day=self.microdollars_per_day,
+            microdollars_per_month=self.microdollars_per_month,
+        )
 
     @property
     def emission_us(self) -> int:
@@ -86,14 +97,28 @@ class UserPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The document `gate/config`: the global budget, and which plan a cohort gets."""
+    """The document `gate/config`: what may be spent, and which plan a cohort gets."""
 
     budget_microdollars_per_day: Count
     budget_microdollars_per_month: Count
     budget_shards: Annotated[int, Meta(ge=1, le=512)]
-    """Documents that the global budget is spread over; one is good for about one job a second."""
+    """Documents that the spending is counted in; one is good for about one job a second."""
     plans: dict[Cohort, Name]
     """The plan of a caller who has none of their own, by cohort. A cohort that is not here is refused."""
+    budget_microdollars_per_hour: Count | None = None
+    cohort_budgets: dict[Cohort, Budget] = {}
+    """What all callers of a cohort may spend together, within the budget above."""
+    model_budgets: dict[str, Budget] = {}
+    """What all jobs of a model may spend together, by the name that callers give it."""
+
+    @property
+    def budget(self) -> Budget:
+        """What all callers may spend together."""
+        return Budget(
+            microdollars_per_hour=self.budget_microdollars_per_hour,
+            microdollars_per_day=self.budget_microdollars_per_day,
+            microdollars_per_month=self.budget_microdollars_per_month,
+        )
 
 
 STARTER_PLANS = {

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gate.errors import ForbiddenError, PolicyError
-from gate.plan import GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
+from gate.plan import NO_BUDGET, Budget, GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
 from gate.ports import Caller, Clock, Documents, Notifier
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -32,6 +32,8 @@ class Policy:
     plan: Plan
     plan_name: str
     config: GateConfig
+    token_budget: Budget = NO_BUDGET
+    """What the token that was shown may spend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +81,12 @@ class Policies:
                 public_message="This kind of account may not use the service.",
             )
         plan = await self._plan(name, user, caller.uid)
-        return Policy(plan=_for_credential(plan, caller.models), plan_name=name, config=config)
+        return Policy(
+            plan=_for_credential(plan, caller.models),
+            plan_name=name,
+            config=config,
+            token_budget=caller.token_budget,
+        )
 
     async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
         plan = await self._document(f"plans/{name}", Plan)

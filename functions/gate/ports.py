@@ -5,13 +5,14 @@ Each port has one contract suite under `tests/contract`, which every adapter pas
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType, Protocol, runtime_checkable
 
 from gate.job import HandOver, Job, Settlement
+from gate.lending import Shards
 from gate.meter import Denial, Key, Move
 from gate.plan import NO_BUDGET, Budget, Cohort
 
@@ -125,6 +126,19 @@ class Ledger(Protocol):
         Raises:
             JobNotFoundError: the ledger has no such job.
             LedgerError: it is not known to have ended; call again.
+        """
+        ...
+
+    async def rebalance(self, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
+        """Read all accounts under a prefix and make the moves that `decide` returns for them, in one commit.
+
+        Those accounts that a move adds to are as they were read when it is made; others may have moved on. So
+        `decide` may be called again, with newer counters, and must do nothing but decide.
+
+        Return the counters that it decided on at last, as they were before its moves.
+
+        Raises:
+            LedgerError: others came in its way each time, or it is not known whether it was done.
         """
         ...
 

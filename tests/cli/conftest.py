@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,10 +59,11 @@ class Operator:
         return asyncio.run(opened())
 
     def holds(self, job: Job, settlement: Settlement | None = None) -> None:
-        """Hold a job, and settle it if it is said how."""
+        """Hold a job on its shard, which may have nothing left, and settle it if it is said how."""
 
         async def work(store: Store) -> None:
-            held = await store.hold(job, meter.moves_to_hold(job, GENEROUS, OPEN_CONFIG))
+            moves = meter.moves_to_hold(job, GENEROUS, OPEN_CONFIG)
+            held = await store.hold(job, [replace(move, limit=None) for move in moves])
             assert isinstance(held, Admitted)
             if settlement:
                 await store.settle(held.job, settlement, at=job.held_at)

@@ -13,13 +13,17 @@ import pytest
 
 from gate.errors import JobNotFoundError, UnauthenticatedError
 from gate.job import HandOver, Job, JobState, Settlement
-from gate.meter import LimitName
+from gate.lending import Shards
+from gate.meter import LimitName, Move
 from gate.money import Spent
-from gate.plan import GateConfig, Plan
+from gate.plan import Budget, Cohort, GateConfig, Plan
 from gate.ports import Admitted, Denied, Documents, Ledger, Repeated
 from tests.makers import GENEROUS, NOON, OPEN_CONFIG, make_config, make_job, make_moves, make_plan
 
 DAY, MONTH = ("days", "2026-11-21"), ("months", "2026-11")
+HOUR = (*DAY, "hours", "12")
+PER_HOUR = Budget(microdollars_per_hour=5_000)
+PERIODS = (HOUR, DAY, MONTH)
 LATER = NOON + timedelta(seconds=20)
 
 
@@ -52,6 +56,19 @@ def nonzero(counters: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], in
     return {counter: value for counter, value in counters.items() if value and counter != ("rate_tat_us",)}
 
 
+def transfer(counter: tuple[str, ...], amount: int, *, lender: str) -> list[Move]:
+    return [
+        Move(account=lender, counter=counter, amount=amount),
+        Move(account="budget/0", counter=counter, amount=-amount),
+    ]
+
+
+def budget_counters(microdollars: int) -> dict[tuple[str, ...], int]:
+    """Return what a shard counts of one of `make_job`'s jobs, in each scope and each period."""
+    scopes = [("microdollars",), ("cohort_microdollars", "verified"), ("model_microdollars", "all-minilm-l6-v2")]
+    return {period + scope: microdollars for period in PERIODS for scope in scopes}
+
+
 class Store(Ledger, Documents, Protocol):
     """A ledger with the owner's documents beside it."""
 
@@ -61,22 +78,17 @@ class LedgerContract:
 
     async def test_a_hold_counts_the_worst_case_for_caller_and_budget(self, ledger: Ledger) -> None:
         """All counters move in the one commit that creates the job."""
-        outcome = await hold(ledger, make_job(shard=3))
+        outcome = await hold(ledger, make_job())
 
         assert isinstance(outcome, Admitted)
         assert nonzero(await ledger.counters("usage/alice")) == {
             ("in_flight",): 1,
             (*DAY, "requests"): 1,
             (*DAY, "gpu_ms"): 30_000,
-            (*DAY, "microdollars"): 1_000,
             (*MONTH, "requests"): 1,
-            (*MONTH, "microdollars"): 1_000,
+            **{(*period, "microdollars"): 1_000 for period in PERIODS},
         }
-        assert nonzero(await ledger.counters("budget/3")) == {
-            ("in_flight",): 1,
-            (*DAY, "microdollars"): 1_000,
-            (*MONTH, "microdollars"): 1_000,
-        }
+        assert nonzero(await ledger.counters("budget/0")) == {("in_flight",): 1, **budget_counters(1_000)}
 
     async def test_a_hold_tells_each_counter_as_it_stands_after_it(self, ledger: Ledger) -> None:
         """What is left of a quota is told from these, with no further read."""
@@ -298,6 +310,62 @@ class LedgerContract:
         assert isinstance(outcome, Denied)
         assert (await store.read("tokens/one") or {})["owner"] == "alice"
 
+    @pytest.mark.parametrize(
+        ("budgets", "name"),
+        [
+            pytest.param({"budget_microdollars_per_hour": 5_000}, LimitName.BUDGET_PER_HOUR, id="hour"),
+            pytest.param(
+                {"cohort_budgets": {Cohort.VERIFIED: PER_HOUR}}, LimitName.COHORT_BUDGET_PER_HOUR, id="cohort"
+            ),
+            pytest.param(
+                {"model_budgets": {"all-minilm-l6-v2": PER_HOUR}}, LimitName.MODEL_BUDGET_PER_HOUR, id="model"
+            ),
+        ],
+    )
+    async def test_a_budget_of_one_scope_is_exact_under_racing(
+        self, ledger: Ledger, budgets: dict[str, Any], name: LimitName
+    ) -> None:
+        """It is one more counter of the same commit."""
+        config = make_config(**budgets)
+        jobs = [make_job(caller=f"user-{number}") for number in range(40)]
+
+        outcomes = await asyncio.gather(*(hold(ledger, job, config=config) for job in jobs))
+
+        assert sum(isinstance(outcome, Admitted) for outcome in outcomes) == 5
+        assert {outcome.denial.limit.name for outcome in outcomes if isinstance(outcome, Denied)} == {name}
+
+    async def test_what_is_moved_between_accounts_is_moved_in_one_commit(self, ledger: Ledger) -> None:
+        """The sum over all of them stays what it was; and `decide` sees what there is."""
+        await held(ledger)
+        counter = (*DAY, "microdollars")
+
+        seen = await ledger.rebalance("budget/", lambda _: transfer(counter, 300, lender="budget/7"))
+
+        after = [(await ledger.counters(f"budget/{shard}")).get(counter, 0) for shard in (0, 7)]
+        assert {account: counters[counter] for account, counters in seen.items()} == {"budget/0": 1_000}
+        assert after == [700, 300]
+
+    async def test_racing_rebalances_never_lend_more_than_there_is(self, ledger: Ledger) -> None:
+        """The one who lends is as it was when it was decided that it can."""
+        counter = (*DAY, "microdollars")
+
+        def decide(shards: Shards) -> list[Move]:
+            lent = shards.get("budget/7", {}).get(counter, 0)
+            return transfer(counter, 100, lender="budget/7") if lent + 100 <= 500 else []
+
+        await asyncio.gather(*(ledger.rebalance("budget/", decide) for _ in range(12)))
+
+        assert (await ledger.counters("budget/7"))[counter] == 500
+        assert (await ledger.counters("budget/0"))[counter] == -500
+
+    async def test_a_rebalance_that_decides_nothing_moves_nothing(self, ledger: Ledger) -> None:
+        """It is how all accounts are read at once."""
+        await held(ledger)
+
+        seen = await ledger.rebalance("budget/", lambda _: [])
+
+        assert dict(seen["budget/0"]) == dict(await ledger.counters("budget/0"))
+
     async def test_settling_turns_the_hold_into_what_it_took(self, ledger: Ledger) -> None:
         """The caller pays what was used, and the rest of the hold is free again."""
         job = await held(ledger)
@@ -308,14 +376,10 @@ class LedgerContract:
         assert nonzero(await ledger.counters("usage/alice")) == {
             (*DAY, "requests"): 1,
             (*DAY, "gpu_ms"): 2_500,
-            (*DAY, "microdollars"): 120,
             (*MONTH, "requests"): 1,
-            (*MONTH, "microdollars"): 120,
+            **{(*period, "microdollars"): 120 for period in PERIODS},
         }
-        assert nonzero(await ledger.counters("budget/0")) == {
-            (*DAY, "microdollars"): 120,
-            (*MONTH, "microdollars"): 120,
-        }
+        assert nonzero(await ledger.counters("budget/0")) == budget_counters(120)
         assert await ledger.job(job.job_id) == done
 
     async def test_releasing_puts_back_everything_but_the_rate(self, ledger: Ledger) -> None:

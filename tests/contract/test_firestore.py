@@ -323,7 +323,9 @@ class TestDocumentsAsTheOwnerSeesThem:
 
         document = await ledger.read("usage/alice")
         assert document is not None
-        assert document["days"] == {"2026-11-21": {"requests": 1, "gpu_ms": 30_000, "microdollars": 1_000}}
+        hours = {"12": {"microdollars": 1_000}}
+        today = {"requests": 1, "gpu_ms": 30_000, "microdollars": 1_000, "hours": hours}
+        assert document["days"] == {"2026-11-21": today}
         assert document["months"] == {"2026-11": {"requests": 1, "microdollars": 1_000}}
 
     async def test_a_settlement_forgets_what_is_long_past_and_nothing_else(self, ledger: FirestoreLedger) -> None:
@@ -339,6 +341,21 @@ class TestDocumentsAsTheOwnerSeesThem:
         assert document is not None
         assert sorted(document["days"]) == ["2026-10-21", "2026-11-20", "2026-11-21"]
         assert sorted(document["months"]) == ["2025-10", "2026-10", "2026-11"]
+
+    async def test_a_settlement_forgets_the_hours_of_past_days(self, ledger: FirestoreLedger) -> None:
+        """A budget by the hour needs the hour alone; and forgetting what is not there makes nothing."""
+        past = {f"{NOON - timedelta(days=age):%Y-%m-%d}": {"requests": 1, "hours": {"09": {}}} for age in (1, 2, 31)}
+        await ledger.write("usage/alice", {"days": past})
+
+        await ledger.settle(await held(ledger), settlement(), at=LATER)
+
+        document = await ledger.read("usage/alice")
+        assert document is not None
+        assert [day for day, its in sorted(document["days"].items()) if "hours" in its] == [
+            "2026-11-20",
+            "2026-11-21",
+        ]
+        assert len(document["days"]) == 4
 
     async def test_a_job_settled_weeks_late_still_moves_its_own_day(self, ledger: FirestoreLedger) -> None:
         """The day it would otherwise forget."""

@@ -135,4 +135,4 @@ def _ledger(folder: Path) -> SqliteLedger:
 
 
 def _total(counters: Mapping[tuple[str, ...], int], name: str) -> int:
-    return sum(value for path, value in counters.items() if path[0] == "days" and path[-1] == name)
+    return sum(value for path, value in counters.items() if path[0] == "days" and path[2:] == (name,))

@@ -12,6 +12,7 @@ import pytest
 from google.cloud.firestore import AsyncClient
 
 from gate.api_token import TokenSigner
+from gate.job import HandOver
 from gate.ledgers.firestore import FirestoreLedger
 from gate.log import EventLog
 from gate.plan import Cohort
@@ -73,7 +74,9 @@ async def test_every_query_over_two_fields_has_its_index(ledger: FirestoreLedger
 async def test_exempt_fields_exist_and_no_query_uses_them(ledger: FirestoreLedger, queries: Queries) -> None:
     """An exemption of a misspelt field exempts nothing; one of a queried field breaks the query."""
     job = await held(ledger)
-    await ledger.settle(job, settlement(result="[]", failure="none"), at=LATER)
+    job = await ledger.hand_over(job, HandOver(provider_job_id="remote", due_at=LATER, look_at=LATER, awaited_ms=1))
+    kept = {"result": "[]", "result_url": "https://example.com/result", "result_url_expires_at": LATER}
+    await ledger.settle(job, settlement(**kept, failure="none"), at=LATER)
     await ledger.jobs(caller="alice")
     await ledger.expired(now=LATER)
     used_token, revoked_token = await _tokens_in(ledger)

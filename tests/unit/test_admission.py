@@ -152,14 +152,19 @@ async def test_a_flood_of_repeated_keys_reads_and_never_writes(admission: Admiss
     assert (len(ledger.holds), len(ledger.job_reads)) == (1, 20)
 
 
-async def test_a_used_up_shard_leads_to_the_next(admission: Admission, ledger: WatchedLedger) -> None:
-    """The budget is used to the last job that fits, wherever each id begins."""
-    rules = policy(config=make_config(budget_microdollars_per_day=8_000, budget_shards=4))
+@pytest.mark.parametrize("shards", [1, 4, 50])
+async def test_the_budget_is_used_to_the_last_job_that_fits(
+    admission: Admission, ledger: WatchedLedger, shards: int
+) -> None:
+    """Wherever each id begins: shards lend to each other, and nothing is rounded away."""
+    rules = policy(config=make_config(budget_microdollars_per_day=8_999, budget_shards=shards))
 
     outcomes = [await admission.hold(make_job(), rules) for _ in range(8)]
+    error = await refusal(admission, make_job(), rules)
 
     assert of_type(outcomes, Admitted) == 8
-    assert await spent(ledger, 4) == [2_000, 2_000, 2_000, 2_000]
+    assert sum(await spent(ledger, shards)) == 8_000
+    assert error.details["limit"] == "budget_per_day"
 
 
 async def test_all_shards_used_up_is_a_refusal_by_the_budget(admission: Admission, ledger: WatchedLedger) -> None:
@@ -176,17 +181,16 @@ async def test_all_shards_used_up_is_a_refusal_by_the_budget(admission: Admissio
     assert len(ledger.holds) < 4 + 4 + 20
 
 
-async def test_a_refusal_by_the_budget_names_the_shard_that_comes_free_first(
+async def test_a_refusal_by_the_budget_is_short_while_any_shard_has_a_job_in_flight(
     admission: Admission, ledger: WatchedLedger
 ) -> None:
-    """One shard is used up until midnight; on the other a job may settle at any moment."""
+    """It may settle at any moment below its hold, and what that frees is for every shard."""
     rules = policy(config=make_config(budget_microdollars_per_day=2_000, budget_shards=2))
-    done, open_ = [await admission.hold(make_job(), rules) for _ in range(2)]
+    done, _ = [await admission.hold(make_job(), rules) for _ in range(2)]
     await ledger.settle(done.job, Settlement.in_full(done.job, JobState.SETTLED, ""), at=NOON)
 
     errors = [await refusal(admission, make_job(job_id=f"shard-order-{n}"), rules) for n in range(8)]
 
-    assert {done.job.shard, open_.job.shard} == {0, 1}
     assert {error.details["retry_after_seconds"] for error in errors} == {1.0}
 
 
@@ -198,24 +202,24 @@ async def test_a_flood_against_a_used_up_budget_writes_nothing(admission: Admiss
 
     await asyncio.gather(*(refusal(admission, make_job(caller=f"user-{n}"), rules) for n in range(1_000)))
 
-    assert len(ledger.holds) == holds == 3
+    assert len(ledger.holds) == holds
 
 
 @pytest.mark.parametrize("shards", [1, 3, 8, 50])
-async def test_racing_callers_never_get_more_than_the_whole_budget(
+async def test_racing_callers_get_the_whole_budget_and_never_more(
     ledger: WatchedLedger, clock: FakeClock, shards: int
 ) -> None:
-    """On two instances at once, and however the budget is spread."""
+    """On two instances at once, and however the budget is spread: as many as fit, and then nobody."""
     instances = [Admission(ledger=ledger, clock=clock) for _ in range(2)]
     rules = policy(config=make_config(budget_microdollars_per_day=20_500, budget_shards=shards))
 
     outcomes = await asyncio.gather(
-        *(instances[n % 2].hold(make_job(caller=f"user-{n}"), rules) for n in range(80)), return_exceptions=True
+        *(instances[n % 2].hold(make_job(caller=f"user-{n}"), rules) for n in range(120)), return_exceptions=True
     )
 
-    total = sum(await spent(ledger, shards))
-    assert of_type(outcomes, Admitted) * 1_000 == total <= 20_500
-    assert of_type(outcomes, Admitted) + of_type(outcomes, QuotaExceededError) == 80
+    assert of_type(outcomes, Admitted) == 20
+    assert of_type(outcomes, QuotaExceededError) == 100
+    assert sum(await spent(ledger, shards)) == 20_000
 
 
 async def test_a_callers_own_limit_goes_before_trying_more_shards(
@@ -229,13 +233,15 @@ async def test_a_callers_own_limit_goes_before_trying_more_shards(
     assert len(ledger.holds) == 1
 
 
-async def test_the_tries_at_used_up_shards_are_bounded(admission: Admission, ledger: WatchedLedger) -> None:
-    """One call must not cost hundreds of commits; the next ones skip what is known to be used up."""
+async def test_a_used_up_budget_costs_one_hold_however_many_shards_there_are(
+    admission: Admission, ledger: WatchedLedger
+) -> None:
+    """One call must not cost hundreds of commits."""
     rules = policy(config=make_config(budget_microdollars_per_day=0, budget_shards=512))
 
     await refusal(admission, make_job(), rules)
 
-    assert len(ledger.holds) == 8
+    assert len(ledger.holds) == 1
 
 
 async def test_a_changed_budget_is_asked_again(admission: Admission) -> None:
@@ -277,7 +283,7 @@ async def test_a_refusal_by_the_budget_does_not_tell_its_size(admission: Admissi
     """What the owner spends is the owner's business."""
     rules = policy(config=make_config(**{budget: 987_600, "budget_shards": 4}))
 
-    error = await refusal(admission, make_job(held_microdollars=300_000), rules)
+    error = await refusal(admission, make_job(held_microdollars=990_000), rules)
 
     told = f"{error.public_message} {error.details} {error}"
     assert error.details["limit_value"] is None

@@ -260,7 +260,6 @@ _jobs = st.lists(
         st.sampled_from(["alice", "bob"]),
         st.integers(0, 5_000),
         st.integers(0, 60_000),
-        st.integers(0, 2),
         st.integers(0, 40),
         _endings,
     ),
@@ -284,9 +283,9 @@ def test_every_counter_is_the_sum_over_its_jobs(rows: list[tuple[Any, ...]], shu
     """Whatever ends how, in whatever order: money, GPU time, requests and jobs in flight are conserved."""
     book, expected = Book(), Counter[Key]()
     at, held = NOON, []
-    for caller, microdollars, gpu_ms, shard, hours, ending in rows:
+    for caller, microdollars, gpu_ms, hours, ending in rows:
         at += timedelta(hours=hours * 7)
-        job = make_job(caller=caller, held_microdollars=microdollars, held_gpu_ms=gpu_ms, shard=shard, held_at=at)
+        job = make_job(caller=caller, held_microdollars=microdollars, held_gpu_ms=gpu_ms, held_at=at)
         if ending == "denied-twin":
             assert book.hold(job, make_plan(requests_per_day=0)) is not None
             continue
@@ -303,10 +302,14 @@ def test_every_counter_is_the_sum_over_its_jobs(rows: list[tuple[Any, ...]], shu
         expected[usage, IN_FLIGHT] += ending == "open"
         expected[budget, IN_FLIGHT] += ending == "open"
         expected[usage, (*day, "gpu_ms")] += settlement.gpu_ms
-        for period in (day, month):
-            expected[usage, (*period, "requests")] += ending != "released"
+        for one in (day, month):
+            expected[usage, (*one, "requests")] += ending != "released"
+        periods: list[tuple[str, ...]] = [(*day, "hours", f"{job.held_at:%H}"), day, month]
+        for period in periods:
             expected[usage, (*period, "microdollars")] += settlement.microdollars
             expected[budget, (*period, "microdollars")] += settlement.microdollars
+            expected[budget, (*period, "cohort_microdollars", "verified")] += settlement.microdollars
+            expected[budget, (*period, "model_microdollars", job.model)] += settlement.microdollars
 
     counted = {key: value for key, value in book.sums.items() if value and key[1] != RATE}
     assert counted == {key: value for key, value in expected.items() if value}
@@ -379,7 +382,8 @@ def test_a_fresh_account_has_the_whole_of_each_limit_left() -> None:
     rate = rows.pop(LimitName.REQUESTS_PER_MINUTE)
     assert {row.name: row.remaining for row in rows.values()} == {row.name: row.limit for row in rows.values()}
     assert (rate.limit, rate.remaining) == (GENEROUS.requests_per_minute, GENEROUS.burst)
-    assert set(rows) | {rate.name} == {name for name in LimitName if not name.is_budget}
+    own = {name for name in LimitName if not name.is_budget and not name.is_token}
+    assert set(rows) | {rate.name, LimitName.MICRODOLLARS_PER_HOUR} == own
 
 
 def test_each_limit_is_told_in_the_plans_own_unit() -> None:
@@ -424,19 +428,3 @@ def test_what_is_left_is_never_negative(plan: Plan, sums: dict[Key, int]) -> Non
 def test_a_time_survives_being_counted_in_microseconds(at: datetime) -> None:
     """Exactly, with no floating point on the way."""
     assert meter.from_microseconds(meter.to_microseconds(at)) == at
-
-
-@given(st.integers(1, 50), st.integers(0, 500))
-def test_all_shards_together_never_hold_more_than_the_budget(shards: int, budget: int) -> None:
-    """Each holds an equal part, rounded down."""
-    config = make_config(budget_microdollars_per_day=budget, budget_shards=shards)
-
-    parts = [
-        move.limit.ceiling
-        for shard in range(shards)
-        for move in make_moves(make_job(shard=shard), config=config)
-        if move.limit and move.limit.name is LimitName.BUDGET_PER_DAY
-    ]
-
-    assert len(parts) == shards
-    assert sum(parts) <= budget

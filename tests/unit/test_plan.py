@@ -19,7 +19,7 @@ CONFIG: dict[str, Any] = msgspec.to_builtins(STARTER_CONFIG)
 NUMBERS = [name for name, value in FREE.items() if isinstance(value, int)]
 
 
-@pytest.mark.parametrize("name", sorted(FREE))
+@pytest.mark.parametrize("name", sorted(name for name, value in FREE.items() if value is not None))
 def test_a_plan_that_leaves_a_limit_out_is_no_plan(name: str) -> None:
     """There is no default for a limit."""
     document = {field: value for field, value in FREE.items() if field != name}

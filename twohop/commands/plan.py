@@ -12,7 +12,15 @@ from gate.plan import STARTER_PLANS, GateConfig, Plan, parse
 from gate.policy import CONFIG_PATH
 from gate.ports import Documents
 from twohop.documents import as_document, changed, problems, without_version
-from twohop.given import PLAN_FIELDS, changes_argument, checked_plan_name, json_option, limit_value, pairs
+from twohop.given import (
+    OPTIONAL_PLAN_FIELDS,
+    PLAN_FIELDS,
+    changes_argument,
+    checked_plan_name,
+    json_option,
+    limit_value,
+    pairs,
+)
 from twohop.session import Session
 from twohop.show import NOTHING, Column, hint, short_dollars, show, show_json, table, warn
 
@@ -81,7 +89,8 @@ def set_(session: Session, name: str, changes: tuple[str, ...]) -> None:
     """Change fields of a plan, or make a new one.
 
     FIELD is any limit that `twohop plan show free` lists. Values are whole numbers, money in micro-dollars;
-    models=a,b or models=* for all. A new plan begins as the starter plan "free".
+    models=a,b or models=* for all;
+    microdollars_per_hour=none for no limit by the hour. A new plan begins as the starter plan "free".
 
     \b
         twohop plan set pro requests_per_day=500 microdollars_per_day=2_000_000
@@ -138,20 +147,20 @@ def _show_plan(name: str, document: dict[str, Any], *, before: dict[str, Any]) -
     """Show a plan, each line that changed with what it was."""
     made = table(Column(name=f"plans/{name}"), Column(name="", number=True), Column(name=""))
     for field in PLAN_FIELDS:
-        value, old = document[field], before.get(field)
+        value, old = document.get(field), before.get(field)
         is_changed = value != old
-        now = Text(_words(value), "bold green" if is_changed else "")
-        made.add_row(field, now, f"was {_words(old)}" if is_changed else _remark(field, value))
+        now = Text(_words(field, value), "bold green" if is_changed else "")
+        made.add_row(field, now, f"was {_words(field, old)}" if is_changed else _remark(field, value))
     show(made)
 
 
-def _words(value: Any) -> str:
+def _words(field: str, value: Any) -> str:
     if value is None:
-        return "missing"
+        return "no limit" if field in OPTIONAL_PLAN_FIELDS else "missing"
     if isinstance(value, list):
         return ", ".join(value) or "none"
     return f"{value:,}" if isinstance(value, int) else repr(value)
 
 
 def _remark(field: str, value: Any) -> str:
-    return short_dollars(value) if field.startswith("microdollars") else ""
+    return short_dollars(value) if field.startswith("microdollars") and value is not None else ""

@@ -164,7 +164,7 @@ def _json(uid: str, standing: _Standing, now: datetime) -> dict[str, Any]:
 def _limits(uid: str, policy: Policy, counters: Counters, now: datetime) -> list[tuple[Remaining, int | None]]:
     """Return each limit with what is used of it, in the limit's own unit. A rate has no such sum."""
     account = meter.usage_account(uid)
-    moves = meter.limits_of(uid, policy.plan, now=now)
+    moves = [move for move in meter.limits_of(uid, policy.plan, now=now) if move.limit]
     left = meter.remaining(moves, {(account, path): value for path, value in counters.items()}, now=now)
     return [(one, _used(move, counters)) for move, one in zip(moves, left, strict=True)]
 

@@ -17,6 +17,7 @@ from gate.meter import Move
 
 JOBS = "jobs"
 _KEPT_AFTER_END = timedelta(days=30)
+_HOURS_KEPT_DAYS = 2
 _DAYS_KEPT = 32
 _DAYS_FORGOTTEN = 31
 _MONTHS_KEPT = 14
@@ -60,11 +61,17 @@ def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain_time(value) for name, value in fields.items()}
 
 
-def counts(moves: Sequence[Move], *, settled_at: datetime | None = None) -> list[Count]:
-    """Return one write per account. At a settlement, the account also drops the periods that it has outlived."""
+def counts(
+    moves: Sequence[Move], *, settled_at: datetime | None = None, versions: Mapping[str, str] | None = None
+) -> list[Count]:
+    """Return one write per account. At a settlement, the account also drops the periods that it has outlived.
+
+    An account in `versions` must still be at that version.
+    """
     by_account = groupby(sorted(moves, key=lambda move: move.account), key=lambda move: move.account)
     forget = list(_outlived(settled_at)) if settled_at else []
-    return [_count(account, list(its), forget) for account, its in by_account]
+    demanded = versions or {}
+    return [_count(account, list(its), forget, demanded.get(account)) for account, its in by_account]
 
 
 def counters_in(fields: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
@@ -83,20 +90,24 @@ def whole(value: float) -> int:
     return math.ceil(value)
 
 
-def _count(account: str, moves: list[Move], forget: list[tuple[str, ...]]) -> Count:
-    # A job that is settled weeks late still moves its own day, which one commit cannot also delete.
-    moved = {move.counter[:2] for move in moves}
-    return Count(account=account, moves=moves, forget=[period for period in forget if period not in moved])
+def _count(account: str, moves: list[Move], forget: list[tuple[str, ...]], version: str | None) -> Count:
+    # A job that is settled weeks late still moves its own day or hour, which one commit cannot also delete.
+    moved = {move.counter[:length] for move in moves for length in (2, 3)}
+    forgotten = [period for period in forget if period not in moved]
+    return Count(account=account, moves=moves, forget=forgotten, version=version)
 
 
 def _outlived(at: datetime) -> Iterator[tuple[str, ...]]:
-    """Name the days and months to delete, which need not be there.
+    """Name the hours, days and months to delete, which need not be there.
 
-    Nothing is read to know which are. An account in use loses each day 32 days after it and each month 14 months
-    after it; one that rests for longer than that keeps the days before its rest, at most 32 of about 100 bytes, so
-    resting every other month for a century would still leave a document far below Firestore's 1 MiB.
+    Nothing is read to know which are. An account in use loses the hours of a day 2 days after it, each day 32 days
+    after it and each month 14 months after it; one that rests for longer than that keeps the days before its rest, at
+    most 32 of about 100 bytes, so resting every other month for a century would still leave a document far below
+    Firestore's 1 MiB.
     """
     today, month = at.astimezone(UTC).date(), at.year * 12 + at.month - 1
+    for age in range(_HOURS_KEPT_DAYS, _DAYS_KEPT):
+        yield "days", f"{today - timedelta(days=age):%Y-%m-%d}", "hours"
     for age in range(_DAYS_KEPT, _DAYS_KEPT + _DAYS_FORGOTTEN):
         yield "days", f"{today - timedelta(days=age):%Y-%m-%d}"
     for age in range(_MONTHS_KEPT, _MONTHS_KEPT + _MONTHS_FORGOTTEN):

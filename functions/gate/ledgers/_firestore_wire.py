@@ -18,7 +18,7 @@ from google.cloud.firestore import DELETE_FIELD, AsyncClient, FieldFilter, Query
 from google.cloud.firestore_v1.async_batch import AsyncWriteBatch
 from google.cloud.firestore_v1.base_document import DocumentSnapshot
 from google.cloud.firestore_v1.field_path import FieldPath
-from google.cloud.firestore_v1.types import Document, DocumentMask, DocumentTransform, Value
+from google.cloud.firestore_v1.types import Document, DocumentMask, DocumentTransform, Precondition, Value
 from google.cloud.firestore_v1.types import Write as WireWrite
 
 from gate.errors import LedgerError
@@ -139,8 +139,7 @@ class FirestoreWire:
                 assert_never(write)
 
     def _at(self, version: str) -> Any:
-        exactly = DatetimeWithNanoseconds.from_rfc3339(version)  # type: ignore[no-untyped-call]  # api_core is untyped
-        return self._client.write_option(last_update_time=exactly)
+        return self._client.write_option(last_update_time=_time(version))
 
 
 def _count(name: str, count: Count) -> WireWrite:
@@ -150,7 +149,14 @@ def _count(name: str, count: Count) -> WireWrite:
         update=Document(name=name, fields=version),
         update_mask=DocumentMask(field_paths=[*version, *(_field(path) for path in count.forget)]),
         update_transforms=[transform for move in count.moves for transform in _transforms(move)],
+        current_document=_precondition(count.version),
     )
+
+
+def _precondition(version: str | None) -> Precondition | None:
+    if version is None:
+        return None
+    return Precondition(update_time=_time(version)) if version else Precondition(exists=False)
 
 
 def _transforms(move: Move) -> list[DocumentTransform.FieldTransform]:
@@ -179,6 +185,10 @@ def _field(path: tuple[str, ...]) -> str:
 
 def _found(snapshot: DocumentSnapshot[Any]) -> Found:
     return Found(name=snapshot.id, fields=snapshot.to_dict() or {}, version=_version(snapshot.update_time))
+
+
+def _time(version: str) -> Any:
+    return DatetimeWithNanoseconds.from_rfc3339(version)  # type: ignore[no-untyped-call]  # api_core is untyped
 
 
 def _version(update_time: DatetimeWithNanoseconds | None) -> str:

@@ -63,6 +63,8 @@ class Count:
     account: str
     moves: Sequence[Move]
     forget: Sequence[tuple[str, ...]] = ()
+    version: str | None = None
+    """At which the account must still be; empty means that it must not exist, and None that it does not matter."""
 
 
 Write = Create | Update | Touch | Replace | Delete | Count

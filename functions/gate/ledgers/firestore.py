@@ -6,7 +6,10 @@ docs/adr/0002-firestore-ledger.md for what was measured.
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -35,6 +38,7 @@ from gate.ledgers._firestore_writes import (
     Update,
     Write,
 )
+from gate.lending import Shards
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 _TRIES = 4
 """How often something is tried again that another writer of the same job came in the way of. Each time one of them
 has got on, and a job has only three steps to go, so there is nothing to wait for in between."""
+_REBALANCE_TRIES = 20
+_REBALANCE_PAUSE_SECONDS = (0.01, 0.1)
 
 
 class FirestoreLedger:
@@ -93,6 +99,23 @@ class FirestoreLedger:
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """See `Ledger.settle`."""
         return await self._change(job, lambda current: self._end(current, settlement, at))
+
+    async def rebalance(self, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
+        """See `Ledger.rebalance`."""
+        collection = prefix.removesuffix("/")
+        for _ in range(_REBALANCE_TRIES):
+            found = {f"{collection}/{one.name}": one for one in await self._wire.query(collection)}
+            seen = {account: counters_in(one.fields) for account, one in found.items()}
+            moves = decide(seen)
+            gaining = {move.account for move in moves if move.amount > 0}
+            versions = {account: found[account].version if account in found else "" for account in gaining}
+            if not moves:
+                return seen
+            with suppress(PreconditionError):
+                await self._wire.commit(counts(moves, versions=versions))
+                return seen
+            await asyncio.sleep(random.uniform(*_REBALANCE_PAUSE_SECONDS))  # noqa: S311 - no secret hangs on it
+        raise LedgerError(f"accounts under {prefix} changed at each of {_REBALANCE_TRIES} tries to rebalance them")
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""

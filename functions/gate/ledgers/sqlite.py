@@ -7,7 +7,7 @@ later; a power cut in that moment leaves the hold, which is swept in full.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from gate import meter
 from gate.job import HandOver, Job, Settlement
 from gate.ledgers._sqlite_batch import Batches, Hold, Note, Settle
 from gate.ledgers.group_commit import GroupCommit
+from gate.lending import Shards
 from gate.meter import Move
 from gate.ports import Admitted, Denied, Repeated
 
@@ -32,6 +33,12 @@ CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (held_us);
 CREATE INDEX IF NOT EXISTS jobs_by_caller ON jobs (caller, held_us);
 CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (expires_us) WHERE state IN ('held', 'running');
 CREATE TABLE IF NOT EXISTS documents (path TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+_ADD = """
+INSERT INTO counters (account, counter, value) VALUES (:account, :counter, :amount)
+ON CONFLICT DO UPDATE SET value = value + :amount
 """
 
 
@@ -59,6 +66,10 @@ class SqliteLedger:
         """See `Ledger.hand_over`."""
         running: Job = await self._file.ask(Note(job_id=job.job_id, handover=handover), synced=True)
         return running
+
+    async def rebalance(self, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
+        """See `Ledger.rebalance`."""
+        return await self._file.run(lambda connection: _rebalance(connection, prefix, decide))
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""
@@ -155,6 +166,17 @@ class SqliteLedger:
         query = f"SELECT job FROM jobs {rest}"  # noqa: S608 - `rest` is a constant of this file
         rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
         return [_decode(row) for row in rows]
+
+
+def _rebalance(connection: sqlite3.Connection, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
+    query = "SELECT account, counter, value FROM counters WHERE substr(account, 1, length(:prefix)) = :prefix"
+    seen: dict[str, dict[tuple[str, ...], int]] = {}
+    for account, counter, value in connection.execute(query, {"prefix": prefix}):
+        seen.setdefault(account, {})[_path(counter)] = value
+    for move in decide(seen):
+        values = {"account": move.account, "counter": "\0".join(move.counter), "amount": move.amount}
+        connection.execute(_ADD, values)
+    return seen
 
 
 def _job(connection: sqlite3.Connection, job_id: str) -> Job | None:

@@ -1,0 +1,112 @@
+"""Whose money is counted together: a caller, an API token, a cohort, a model, everybody. One counter each, by period.
+
+The budgets for many callers are counted in shards, so that no document is hot. The whole of each budget begins
+in the first shard; another has none until it borrows some (`gate.lending`). So the number of shards says nothing
+about how much may be spent, and may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.job import Job
+from gate.limits import Limit, LimitName, Move, Periods
+from gate.plan import NO_BUDGET, Budget, Cohort, GateConfig
+
+BUDGET = "budget/"
+"""What the shards' accounts begin with."""
+_MICRODOLLARS = "microdollars"
+
+
+def usage_account(caller: str) -> str:
+    """Return the account of a caller's counters."""
+    return f"usage/{caller}"
+
+
+def budget_account(shard: int) -> str:
+    """Return the account of one shard of the global budget."""
+    return f"{BUDGET}{shard}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose money is counted together: one counter in each period, and the budget that it may have."""
+
+    kind: str
+    """What the names of its limits begin with."""
+    account: str
+    counter: tuple[str, ...]
+    """Inside a period."""
+    budget: Budget
+
+    is_bank: bool = True
+    """The whole budget begins here. Other shards have none until they borrow."""
+
+    def limit(self, period: str, value: int | None, resets_at: datetime) -> Limit | None:
+        """Return the limit of this scope in a period, named "hour", "day" or "month"; None if it has none."""
+        if value is None:
+            return None
+        name = LimitName(f"{self.kind}_per_{period}")
+        return Limit(name=name, value=value, ceiling=value if self.is_bank else 0, resets_at=resets_at)
+
+
+def plan_scope(caller: str, budget: Budget) -> Scope:
+    """A caller's own money, within their plan."""
+    return Scope(kind=_MICRODOLLARS, account=usage_account(caller), counter=(_MICRODOLLARS,), budget=budget)
+
+
+def token_scope(job: Job, budget: Budget) -> Scope | None:
+    """A token's money is counted in its owner's account, whose document a hold writes anyway."""
+    if job.token_id is None:
+        return None
+    counter = ("token_microdollars", job.token_id)
+    return Scope(kind="token_budget", account=usage_account(job.caller), counter=counter, budget=budget)
+
+
+def budget_scopes(job: Job, config: GateConfig | None) -> tuple[Scope, ...]:
+    """All scopes are counted whether they have a budget or not, so that one that gets a budget knows what it spent.
+
+    They lie in one document, so that another scope costs no further write.
+    """
+    whole, cohort, model = NO_BUDGET, NO_BUDGET, NO_BUDGET
+    if config:
+        whole = config.budget
+        cohort = config.cohort_budgets.get(Cohort(job.cohort), NO_BUDGET)
+        model = config.model_budgets.get(job.model, NO_BUDGET)
+    return (
+        _shard_scope("budget", job.shard, (_MICRODOLLARS,), whole),
+        _shard_scope("cohort_budget", job.shard, ("cohort_microdollars", job.cohort), cohort),
+        _shard_scope("model_budget", job.shard, ("model_microdollars", job.model), model),
+    )
+
+
+def all_budget_scopes(config: GateConfig) -> tuple[Scope, ...]:
+    """Return every scope that has a budget, as the first shard counts it."""
+    cohorts, models = config.cohort_budgets.items(), config.model_budgets.items()
+    return (
+        _shard_scope("budget", 0, (_MICRODOLLARS,), config.budget),
+        *(_shard_scope("cohort_budget", 0, ("cohort_microdollars", name.value), budget) for name, budget in cohorts),
+        *(_shard_scope("model_budget", 0, ("model_microdollars", name), budget) for name, budget in models),
+    )
+
+
+def _shard_scope(kind: str, shard: int, counter: tuple[str, ...], budget: Budget) -> Scope:
+    return Scope(kind=kind, account=budget_account(shard), counter=counter, budget=budget, is_bank=shard == 0)
+
+
+def money_moves(scopes: Iterable[Scope | None], microdollars: int, at: datetime) -> Iterator[Move]:
+    """Yield one move for each scope in each period."""
+    periods = Periods.of(at)
+    for scope in scopes:
+        if scope is None:
+            continue
+        budget = scope.budget
+        for name, where, value, ends in (
+            ("hour", periods.hour, budget.microdollars_per_hour, periods.hour_ends),
+            ("day", periods.day, budget.microdollars_per_day, periods.day_ends),
+            ("month", periods.month, budget.microdollars_per_month, periods.month_ends),
+        ):
+            limit = scope.limit(name, value, ends)
+            yield Move(account=scope.account, counter=where + scope.counter, amount=microdollars, limit=limit)
