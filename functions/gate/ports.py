@@ -9,15 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NewType, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from gate.job import HandOver, Job, Settlement
 from gate.lending import Shards
 from gate.meter import Denial, Key, Move
 from gate.plan import NO_BUDGET, Budget, Cohort
-
-VerifiedClaims = NewType("VerifiedClaims", Mapping[str, Any])
-"""Claims of a token whose signature, times and addressees were checked."""
 
 
 class Clock(Protocol):

@@ -6,11 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NewType
 
 from gate.errors import UnauthenticatedError
 from gate.plan import Cohort
-from gate.ports import Caller, VerifiedClaims
+from gate.ports import Caller
+
+VerifiedClaims = NewType("VerifiedClaims", Mapping[str, Any])
+"""Claims of a token whose signature, times and addressees were checked."""
 
 UID_CHARS_MAX = 128
 _RESERVED = re.compile(r"^(\.{1,2}|__.*__)$")

@@ -7,10 +7,10 @@ from typing import Any
 
 import jwt
 
-from gate.callers.claims import check_claims, session_of
+from gate.callers.claims import VerifiedClaims, check_claims, session_of
 from gate.callers.tokens import presented, read_hs256
 from gate.errors import SettingsError
-from gate.ports import Caller, Clock, Credentials, VerifiedClaims
+from gate.ports import Caller, Clock, Credentials
 
 ISSUER = "twohop-dev"
 _SECRET_BYTES_MIN = 32
