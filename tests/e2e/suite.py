@@ -42,6 +42,10 @@ class Person:
     def sign_in_anonymously(self) -> None:
         self.uid = self._do("signInAnonymously")
 
+    def id_token(self) -> str:
+        """Return the token that the SDK shows for them."""
+        return str(self._do("idToken"))
+
     def call(self, name: str, data: Any = None) -> Any:
         """Call one of hop 1's callables."""
         return self._do("call", name=name, data=data)
@@ -102,7 +106,7 @@ class Client:
 def suite_for_tests() -> Iterator[Suite]:
     """Start the suite on ports of its own, or skip the test if a part of it is missing."""
     try:
-        with running(free_ports(), settings={"POLICY_SECONDS": "0"}) as suite:
+        with running(free_ports(), settings={"POLICY_SECONDS": "0"}, hosting=True) as suite:
             write_starter_documents(suite)
             yield suite
     except MissingPartError as exc:

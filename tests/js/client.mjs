@@ -53,6 +53,7 @@ const deeds = {
   signUp: async ({ auth }, { email, password }) => (await createUserWithEmailAndPassword(auth, email, password)).user.uid,
   signIn: async ({ auth }, { email, password }) => (await signInWithEmailAndPassword(auth, email, password)).user.uid,
   signInAnonymously: async ({ auth }) => (await signInAnonymously(auth)).user.uid,
+  idToken: async ({ auth }) => await auth.currentUser.getIdToken(),
   signOut: async ({ auth }) => void (await signOut(auth)),
   call: async ({ functions }, { name, data }) => (await httpsCallable(functions, name)(data)).data,
   stream: async ({ functions }, { name, data }) => {

@@ -24,7 +24,7 @@ async def send_events(
     The iteration is cancelled as soon as the client goes away, and this returns when it has wound up. The status is
     200 whatever the events tell, because it is sent before the first of them.
     """
-    leaving = asyncio.ensure_future(_left(receive))
+    leaving = asyncio.ensure_future(left(receive))
     coming: asyncio.Future[bytes | None] | None = None
     raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
     raw_headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
@@ -59,6 +59,7 @@ async def _send_body(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Return when the client has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass

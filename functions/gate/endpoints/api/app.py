@@ -26,7 +26,7 @@ from gate.endpoints.api.errors import (
 )
 from gate.endpoints.api.routes import Asked, ErrorShape, Events, Reply, Route
 from gate.endpoints.entrance import Entrance
-from gate.endpoints.event_stream import send_events
+from gate.endpoints.event_stream import left, send_events
 from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, read_body
 from gate.errors import GateError, InvalidRequestError
 from gate.ports import Clock
@@ -155,14 +155,9 @@ class HttpApi:
         send: Send,
     ) -> None:
         """Answer by events. What is refused at once is raised, and so gets its own status."""
-        first: asyncio.Future[bytes] = asyncio.ensure_future(_first(events))
-        try:
-            await asyncio.wait((first,), timeout=_FIRST_EVENT_SECONDS)
-        except asyncio.CancelledError:
-            first.cancel()
-            raise
-        if first.done():
-            first.result()
+        first = await _begun(events, receive)
+        if first is None:
+            return
         await send_events(self._told(first, events, shape, request_id), receive=receive, send=send, headers=headers)
 
     async def _told(
@@ -202,6 +197,32 @@ class HttpApi:
         # A bug, or an answer that cannot be written as JSON.
         log.error("request.failed", request_id=request_id, traceback="".join(traceback.format_exception(exc)))
         return GateError()
+
+
+async def _begun(events: Events, receive: Receive) -> asyncio.Future[bytes] | None:
+    """Wait a while for the first event, and return it or its future; None if the client went away meanwhile.
+
+    Raises:
+        GateError: it was refused.
+    """
+    first: asyncio.Future[bytes] = asyncio.ensure_future(_first(events))
+    leaving = asyncio.ensure_future(left(receive))
+    try:
+        waiting = (first, leaving)
+        await asyncio.wait(waiting, timeout=_FIRST_EVENT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if first.done():
+            first.result()
+            return first
+        if not leaving.done():
+            return first
+    except asyncio.CancelledError:
+        first.cancel()
+        raise
+    finally:
+        leaving.cancel()
+    first.cancel()
+    await asyncio.wait((first,))
+    return None
 
 
 async def _first(events: Events) -> bytes:
