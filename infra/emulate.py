@@ -42,7 +42,8 @@ def _welcome(running: Suite) -> str:
 Twohop runs here, as the Firebase project {PROJECT}:
 
   the web pages        http://{HOST}:{ports.hosting}
-  hop 1's callables    {running.callable_url("infer")}   (and quota)
+  hop 1's callables    {running.callable_url("infer")}   (and quota, tokens, submit, job, cancel)
+  its HTTP routes      http://{HOST}:{ports.hosting}/v1   and /models, /openapi.json
   sign-in              http://{HOST}:{ports.auth}
   Firestore            http://{HOST}:{ports.firestore}
   the worker           http://{HOST}:{ports.worker}

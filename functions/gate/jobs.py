@@ -9,7 +9,7 @@ import msgspec
 
 from gate.answer import Answer
 from gate.entry import Entry, Held, Joined
-from gate.errors import JobNotFoundError, ProviderUnavailableError, UnsupportedError
+from gate.errors import ForbiddenError, JobNotFoundError, ProviderUnavailableError, UnsupportedError
 from gate.following import Follower
 from gate.job import Job, JobState
 from gate.joining import check_same
@@ -76,11 +76,14 @@ class Jobs:
 
         Raises:
             JobNotFoundError: there is none, or it is another's.
+            ForbiddenError: the caller came with a token that does not open its model.
             GateError: it cannot be read right now.
         """
         job = await self._ledger.job(job_id)
         if job is None or job.caller != caller.uid:
             raise JobNotFoundError(f"no job {job_id[:64]!r} of {caller.uid}")
+        if not caller.opens(job.model):
+            raise ForbiddenError("a token of other models", public_message="This API token does not open that job.")
         return await self._results.with_link(job)
 
     async def cancel(self, caller: Caller, job_id: str) -> Job:

@@ -47,6 +47,10 @@ class Caller:
     models: tuple[str, ...] = ("*",)
     """The models that the credential opens, `*` for all; none for one that may only read usage."""
 
+    def opens(self, model: str) -> bool:
+        """Say whether the credential opens a model. Whether the caller's plan does is another question."""
+        return bool({model, "*"} & set(self.models))
+
 
 class CallerVerifier(Protocol):
     """Says who is asking, or refuses."""

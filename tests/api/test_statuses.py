@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -87,6 +88,18 @@ async def test_403_from_a_token_that_may_only_read_usage(world: ApiWorld, path: 
     assert "may only read usage" in shape_of(answer)[0]
     assert world.ledger.holds == []
     assert (await world.http.get("/v1/models", headers=bearer)).json()["data"] == []
+
+
+async def test_403_from_a_usage_token_that_asks_for_a_job_or_its_end(world: ApiWorld) -> None:
+    """What a job made is no usage, and stopping one is no reading."""
+    made = await world.http.post("/submit", json={"data": {"inputs": "hello"}})
+    payload = {"data": {"job_id": made.json()["result"]["job_id"]}}
+
+    for scopes, status in ((("usage",), 403), (("model:other",), 403), (("models",), 200)):
+        bearer = {"authorization": f"Bearer {await world.token(scopes=scopes)}"}
+        answers = [await world.http.post(f"/{name}", json=payload, headers=bearer) for name in ("job", "cancel")]
+        assert [answer.status_code for answer in answers] == [status, status]
+        assert (await world.http.post("/quota", json={"data": None}, headers=bearer)).status_code == 200
 
 
 @pytest.mark.parametrize("path", [*HOLDING, *FREE])
@@ -305,3 +318,17 @@ async def test_the_openapi_document_is_for_anybody(world: ApiWorld) -> None:
 
     assert (answer.status_code, answer.json()["openapi"]) == (200, "3.1.0")
     assert isinstance(world.api, HttpApi)
+
+
+async def test_fifty_retries_of_one_key_at_once_run_one_job(world: ApiWorld) -> None:
+    """A client that lost its connection asks again and again."""
+    world.scripted.otherwise = Act(outputs=[[1.0]], delay_seconds=0.2)
+    headers, body = {"idempotency-key": "one"}, BODIES["/v1/embeddings"]
+
+    answers = await asyncio.gather(
+        *(world.http.post("/v1/embeddings", json=body, headers=headers) for _ in range(50))
+    )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert (len(world.scripted.orders), await world.requests()) == (1, 1)
