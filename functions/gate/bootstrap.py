@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
+from gate.document_store import DocumentStore
 from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
 from gate.endpoints.entrance import Entrance
@@ -28,7 +29,7 @@ from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, DocumentStore, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Ledger, Provider
 from gate.providers import open_provider
 from gate.results import ResultStore
 from gate.service import Gate

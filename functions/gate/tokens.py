@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from gate.api_token import SECRET_BYTES, Grant, TokenSigner
+from gate.document_store import DocumentStore
 from gate.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -30,7 +31,7 @@ from gate.errors import (
 from gate.meter import token_path
 from gate.plan import NO_BUDGET, Budget, Plan
 from gate.policy import Policies
-from gate.ports import Caller, Clock, DocumentStore
+from gate.ports import Caller, Clock
 from gate.token_scopes import MODELS, Scopes, models_of
 
 TOKENS = "tokens"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gate.ports import DocumentStore
+from gate.document_store import DocumentStore
 
 AT = datetime(2026, 11, 21, 12, 0, 0, 123_456, tzinfo=UTC)
 
