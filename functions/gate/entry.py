@@ -19,6 +19,7 @@ from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.job import Job, JobState, Settlement, job_id_for
 from gate.log import EventLog
 from gate.model import ServedModel
+from gate.plan import Cohort
 from gate.policy import Policies, Policy
 from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.request import InferRequest, check_raw_size, check_size, payload_digest
@@ -143,7 +144,8 @@ class Entry:
         return Job(
             job_id=job_id_for(caller.uid, f"{round_number}:{key}"),
             caller=caller.uid,
-            cohort=caller.cohort.value,
+            # The plan is that of the token's owner; the money is counted with what other tokens spend.
+            cohort=(Cohort.TOKEN if caller.token_id else caller.cohort).value,
             model=self._model.name,
             payload_digest=payload_digest(body),
             attempt=secrets.token_hex(8),

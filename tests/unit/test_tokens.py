@@ -92,6 +92,8 @@ async def test_a_token_stands_for_its_owner(world: World) -> None:
     assert (await world.ledger.counters("usage/alice"))[("days", "2026-11-21", "requests")] == 1
     [kept] = await world.tokens.of_caller(ALICE)
     assert kept.last_used_at == NOON + timedelta(minutes=3)
+    [job] = await world.ledger.jobs()
+    assert (job.caller, job.cohort, job.token_id) == ("alice", Cohort.TOKEN, kept.token_id)
 
 
 async def test_what_is_stored_leads_back_to_no_token(world: World) -> None:

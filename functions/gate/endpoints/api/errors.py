@@ -103,6 +103,8 @@ def error_headers(error: GateError) -> dict[str, str]:
     if error.details.get("limit") == LimitName.REQUESTS_PER_MINUTE.value:
         values = (str(error.details["limit_value"]), "0", _duration(wait_seconds or 0))
         headers |= dict(zip(RATE_HEADERS, values, strict=True))
+    if error.http_status == 401:
+        headers["www-authenticate"] = "Bearer"
     if not _is_worth_a_retry(error, wait_seconds):
         headers["x-should-retry"] = "false"
     return headers
