@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -11,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
-from google.cloud.firestore import AsyncClient
 
 from gate import meter
 from gate.errors import LedgerError
@@ -33,6 +34,7 @@ from tests.contract.ledger_contract import (
     settlement,
 )
 from tests.contract.lossy_proxy import LossyProxy
+from tests.contract.watched import Watched
 from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import NOON, make_job, make_moves, make_plan
 
@@ -88,13 +90,8 @@ class TestOperations:
         return Counter()
 
     @pytest.fixture
-    async def ledger(
-        self, project: str, operations: Counter[str], monkeypatch: pytest.MonkeyPatch
-    ) -> AsyncIterator[FirestoreLedger]:
-        client = AsyncClient(project)
-        for name in ("commit", "batch_get_documents", "run_query"):
-            monkeypatch.setattr(client._firestore_api, name, _counting(client, name, operations))
-        ledger = FirestoreLedger(client=client)
+    async def ledger(self, project: str, operations: Counter[str]) -> AsyncIterator[FirestoreLedger]:
+        ledger = FirestoreLedger(project, transport=Watched(_counting(operations)))
         yield ledger
         await ledger.close()
 
@@ -123,7 +120,7 @@ class TestOperations:
         operations.clear()
 
         assert isinstance(await hold(ledger, make_job(job_id=job.job_id)), Repeated)
-        assert operations == {"commit": 1, "writes": 3, "batch_get_documents": 1}
+        assert operations == {"commit": 1, "writes": 3, "get": 1}
 
 
 class TestRaces:
@@ -411,7 +408,7 @@ class TestConnection:
     async def test_no_firestore_no_spending(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A ledger that cannot be reached refuses, within its time."""
         monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:1")
-        monkeypatch.setattr(_firestore_wire, "_AGAIN", _firestore_wire._AGAIN.with_timeout(0.2))
+        monkeypatch.setattr(_firestore_wire, "_TIMEOUT_SECONDS", 0.2)
         ledger = FirestoreLedger("demo-nobody")
 
         with pytest.raises(LedgerError, match="Firestore"):
@@ -438,15 +435,14 @@ class TestConnection:
         assert loaded.stdout.strip() == "set()"
 
 
-def _counting(client: AsyncClient, name: str, operations: Counter[str]) -> Callable[..., Any]:
-    call = getattr(client._firestore_api, name)
+def _counting(operations: Counter[str]) -> Callable[[httpx.Request], None]:
+    def count(request: httpx.Request) -> None:
+        operations[request.url.path.rpartition(":")[2] if request.method == "POST" else "get"] += 1
+        writes = json.loads(request.content or b"{}").get("writes", [])
+        if writes:
+            operations["writes"] += len(writes)
 
-    def counted(*, request: dict[str, Any], **kwargs: Any) -> Any:
-        operations[name] += 1
-        operations["writes"] += len(request.get("writes", []))
-        return call(request=request, **kwargs)
-
-    return counted
+    return count
 
 
 def _after(first: Callable[[], None], then: Callable[..., Any]) -> Callable[..., Any]:

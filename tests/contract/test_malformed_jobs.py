@@ -20,14 +20,13 @@ async def test_a_malformed_job_does_not_hide_the_others_that_expired(monkeypatch
     bad, good = make_job(expires_at=NOON + timedelta(minutes=1)), make_job()
     for job in (bad, good):
         await ledger.hold(job, make_moves(job))
-    client = ledger._wire._client
-    await client.document(f"jobs/{bad.job_id}").update({"held_microdollars": "a lot"})
+    await ledger.update(f"jobs/{bad.job_id}", {"held_microdollars": "a lot"})
     later = NOON + timedelta(hours=1)
 
     found = await ledger.expired(now=later)
 
     assert [job.job_id for job in found] == [good.job_id]
-    await client.document(f"jobs/{good.job_id}").delete()
+    await ledger.delete(f"jobs/{good.job_id}")
     with pytest.raises(LedgerError, match=f"jobs/{bad.job_id} is malformed"):
         await ledger.expired(now=later)
     await ledger.close()

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from google.cloud.firestore import AsyncClient
 
 from gate.api_token import TokenSigner
 from gate.job import HandOver
@@ -20,13 +20,13 @@ from gate.policy import Policies
 from gate.ports import Caller
 from gate.tokens import Tokens
 from tests.contract.ledger_contract import LATER, held, settlement
+from tests.contract.watched import Watched
 from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import FakeClock, make_documents
 
 pytestmark = pytest.mark.emulator
 
 INDEXES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "firestore.indexes.json").read_text("utf-8"))
-DIRECTIONS = {1: "ASCENDING", 2: "DESCENDING"}
 
 Queries = list[tuple[str, list[tuple[str, str]]]]
 """Each query's collection, and the index fields that it needs."""
@@ -40,15 +40,12 @@ def queries() -> Queries:
 @pytest.fixture
 async def ledger(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FirestoreLedger]:
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
-    client = AsyncClient(fresh_project())
-    run_query = client._firestore_api.run_query
 
-    def recorded(*, request: dict[str, Any], **kwargs: Any) -> Any:
-        queries.append(_needs(request["structured_query"]))
-        return run_query(request=request, **kwargs)
+    def record(request: httpx.Request) -> None:
+        if request.url.path.endswith(":runQuery"):
+            queries.append(_needs(json.loads(request.content)["structuredQuery"]))
 
-    monkeypatch.setattr(client._firestore_api, "run_query", recorded)
-    ledger = FirestoreLedger(client=client)
+    ledger = FirestoreLedger(fresh_project(), transport=Watched(record))
     yield ledger
     await ledger.close()
 
@@ -123,14 +120,10 @@ def test_what_dies_does_so_by_its_ttl_field() -> None:
 
 def _needs(query: Any) -> tuple[str, list[tuple[str, str]]]:
     """Fields that are compared come first, then the order; a name's order is part of every index."""
-    orders = [(one.field.field_path, DIRECTIONS[int(one.direction)]) for one in query.order_by]
+    orders = [(one["field"]["fieldPath"], one["direction"]) for one in query["orderBy"]]
     ordered = [(field, direction) for field, direction in orders if field != "__name__"]
     names = {field for field, _ in ordered}
-    compared = [(field, "ASCENDING") for field in _compared(query.where) if field not in names]
-    return query.from_[0].collection_id, [*compared, *ordered]
-
-
-def _compared(where: Any) -> list[str]:
-    if where.field_filter.field.field_path:
-        return [where.field_filter.field.field_path]
-    return [field for one in where.composite_filter.filters for field in _compared(one)]
+    filters = query.get("where", {}).get("compositeFilter", {}).get("filters", ())
+    fields = [one["fieldFilter"]["field"]["fieldPath"] for one in filters]
+    compared = [(field, "ASCENDING") for field in fields if field not in names]
+    return query["from"][0]["collectionId"], [*compared, *ordered]

@@ -12,7 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx
 
 from gate import meter
 from gate.errors import JobNotFoundError, LedgerError, UnauthenticatedError
@@ -27,6 +29,7 @@ from gate.ledgers._firestore_documents import (
     job_path,
     plain_fields,
 )
+from gate.ledgers._firestore_wire import FirestoreWire
 from gate.ledgers._firestore_writes import (
     SCHEMA_VERSION,
     Create,
@@ -41,11 +44,6 @@ from gate.ledgers._firestore_writes import (
 from gate.lending import Shards
 from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
-
-if TYPE_CHECKING:
-    from google.cloud.firestore import AsyncClient
-
-    from gate.ledgers._firestore_wire import FirestoreWire
 
 _TRIES = 4
 """How often something is tried again that another writer of the same job came in the way of. Each time one of them
@@ -62,15 +60,19 @@ class FirestoreLedger:
     Args:
         project: the Google Cloud project; by default the environment's.
         database: the database's name; by default the one called "(default)".
-        client: a client of the SDK, instead of these two.
+        transport: another way to send requests.
     """
 
     def __init__(
-        self, project: str | None = None, *, database: str | None = None, client: AsyncClient | None = None
+        self,
+        project: str | None = None,
+        *,
+        database: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._project = project
         self._database = database
-        self._client = client
+        self._transport = transport
         self._open_wire: FirestoreWire | None = None
         self._closed = False
 
@@ -227,12 +229,10 @@ class FirestoreLedger:
     @property
     def _wire(self) -> FirestoreWire:
         """The connection, made at the first call: not at import, where a server has yet to fork."""
-        from gate.ledgers._firestore_wire import FirestoreWire  # Slow: it loads the SDK.
-
         if self._closed:
             raise LedgerError("the ledger is closed")
         if self._open_wire is None:
-            self._open_wire = FirestoreWire.open(self._client, self._project, self._database)
+            self._open_wire = FirestoreWire.open(self._project, self._database, self._transport)
         return self._open_wire
 
     async def _demand(self, paths: Sequence[str]) -> None:
@@ -241,7 +241,7 @@ class FirestoreLedger:
                 raise UnauthenticatedError(f"{path} is there no more")
 
     async def _already_there(self, there: Job, job: Job, moves: Sequence[Move]) -> Admitted | Denied | Repeated:
-        """Tell a repeated request from our own hold, whose answer was lost and which the SDK then sent again.
+        """Tell a repeated request from our own hold, whose answer was lost and which the wire then sent again.
 
         For our own, the counters are read instead. They hold it and everything else that was admitted, so deciding
         on them admits no more than deciding on its own sums would have.

@@ -4,8 +4,8 @@ A commit that survives a power cut costs a sync of the disk. Work that arrives w
 next, so the price of a sync is paid once for many callers and no caller is told "done" before it is.
 
 Work that only gives back what was held need not wait for the disk: it is written before it is answered, so that the
-process may die, and synced right afterwards. A power cut in between takes it back, and the hold stands, which is
-more than is owed and never less.
+process may die, and is synced with the next hold, or after a moment. A power cut in between takes it back, and the
+hold stands, which is more than is owed and never less.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _Work = Callable[[sqlite3.Connection], Any]
 
 _BUSY_SECONDS = 10.0
 _GROUP_MAX = 256
+_REST_SECONDS = 0.05
+"""So long a settlement may wait for a commit that brings it to the disk with it."""
 
 
 class Together(Protocol):
@@ -63,6 +65,8 @@ class GroupCommit:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._syncing = True
+        self._log: int | None = None
+        """SQLite's write-ahead log."""
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run `work` and return its result once it is on the disk.
@@ -107,29 +111,29 @@ class GroupCommit:
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
-        log: int | None = None
         while group := self._next_group():
             try:
                 if connection is None:
                     connection = self._open()
-                    log = os.open(f"{self._path}-wal", os.O_RDWR)
+                    self._log = os.open(f"{self._path}-wal", os.O_RDWR)
                 outcomes = self._commit(connection, group)
             except (sqlite3.Error, OSError) as exc:
                 self._together.forget()
                 outcomes = [exc] * len(group)
             _tell(group, outcomes)
-            if log is not None and not self._syncing and self._waiting.empty():
-                with suppress(OSError):
-                    os.fsync(log)
-        if log is not None:
-            os.close(log)
+        if self._log is not None:
+            os.close(self._log)
         if connection:
             connection.close()
 
     def _next_group(self) -> list[_Item]:
         """Wait for work, then take all there is. An empty group means that the ledger was closed."""
         group: list[_Item] = []
-        item = self._waiting.get()
+        try:
+            item = self._waiting.get(timeout=_REST_SECONDS)
+        except queue.Empty:
+            self._sync_now()
+            item = self._waiting.get()
         while item is not None:
             group.append(item)
             if len(group) == _GROUP_MAX or self._waiting.empty():
@@ -138,6 +142,12 @@ class GroupCommit:
         if group:
             self._waiting.put(None)
         return group
+
+    def _sync_now(self) -> None:
+        """Bring to the disk what was written without waiting for it."""
+        if self._log is not None and not self._syncing:
+            with suppress(OSError):
+                os.fsync(self._log)
 
     def _open(self) -> sqlite3.Connection:
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
