@@ -40,8 +40,8 @@ def measure(run: Run) -> Finding:
 
 
 def _finding(run: Run, counted: Counted) -> Finding:
-    commits = counted.calls["Commit"] / _JOBS
-    reads = (counted.calls.total() - counted.calls["Commit"]) / _JOBS
+    commits = counted.calls["commit"] / _JOBS
+    reads = (counted.calls.total() - counted.calls["commit"]) / _JOBS
     rows = [
         ["commits (round trips)", f"{commits:g}"],
         ["reads and other calls", f"{reads:g}"],

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
-import grpc
-
-_PACKAGE = "/google.firestore.v1.Firestore/"
+_HEAD_END = b"\r\n\r\n"
 
 
 class Counted:
@@ -28,14 +27,13 @@ class Counted:
         self.calls.clear()
         self.writes = self.deletes = 0
 
-    def note(self, method: str, message: bytes) -> None:
+    def note(self, head: bytes, body: bytes) -> None:
         """Count one request."""
-        from google.cloud.firestore_v1.types import CommitRequest
-
-        name = method.removeprefix(_PACKAGE)
+        method, target, _ = head.decode("latin-1").split(" ", 2)
+        name = target.rpartition(":")[2] if method == "POST" else method
         self.calls[name] += 1
-        if name == "Commit":
-            writes = CommitRequest.deserialize(message).writes
+        if name == "commit":
+            writes = json.loads(body)["writes"]
             deletes = sum("delete" in write for write in writes)
             self.deletes += deletes
             self.writes += len(writes) - deletes
@@ -49,14 +47,11 @@ def counting(emulator: str) -> Iterator[tuple[str, Counted]]:
 
     async def serve() -> None:
         told["loop"], told["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        async with grpc.aio.insecure_channel(emulator) as channel:
-            server = grpc.aio.server()
-            server.add_generic_rpc_handlers((_Forward(channel, counted),))
-            told["port"] = server.add_insecure_port("127.0.0.1:0")
-            await server.start()
-            ready.set()
-            await told["stop"].wait()
-            await server.stop(1)
+        server = await asyncio.start_server(_Exchange(emulator, counted).serve, "127.0.0.1", 0)
+        told["port"] = server.sockets[0].getsockname()[1]
+        ready.set()
+        await told["stop"].wait()
+        server.close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
@@ -68,28 +63,29 @@ def counting(emulator: str) -> Iterator[tuple[str, Counted]]:
         thread.join(10)
 
 
-class _Forward(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc ships no types
-    """Hands every call on as the bytes that it is."""
+class _Exchange:
+    """Reads what goes to the emulator request by request; what comes back goes through unread."""
 
-    def __init__(self, channel: Any, counted: Counted) -> None:
-        self._channel = channel
+    def __init__(self, emulator: str, counted: Counted) -> None:
+        self._host, _, self._port = emulator.rpartition(":")
         self._counted = counted
 
-    def service(self, details: Any) -> Any:
-        method = details.method
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        there, to_there = await asyncio.open_connection(self._host, int(self._port))
+        back = asyncio.create_task(self._back(there, writer))
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(_HEAD_END)
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+                body = await reader.readexactly(length)
+                self._counted.note(head, body)
+                to_there.write(head + body)
+                await to_there.drain()
+        to_there.close()
+        back.cancel()
+        writer.close()
 
-        async def forward(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-            async def noted() -> AsyncIterator[bytes]:
-                async for message in requests:
-                    self._counted.note(method, message)
-                    yield message
-
-            kept = [(key, value) for key, value in context.invocation_metadata() if not key.startswith(":")]
-            call = self._channel.stream_stream(method)(noted(), metadata=kept)
-            try:
-                async for message in call:
-                    yield message
-            except grpc.aio.AioRpcError as exc:
-                await context.abort(exc.code(), exc.details())
-
-        return grpc.stream_stream_rpc_method_handler(forward)
+    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(1 << 16):
+            writer.write(part)
