@@ -35,11 +35,7 @@ CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (expires_us) WHERE state IN (
 CREATE TABLE IF NOT EXISTS documents (path TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 
-
-_ADD = """
-INSERT INTO counters (account, counter, value) VALUES (:account, :counter, :amount)
-ON CONFLICT DO UPDATE SET value = value + :amount
-"""
+_MOVE = "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 
 
 class SqliteLedger:
@@ -173,9 +169,8 @@ def _rebalance(connection: sqlite3.Connection, prefix: str, decide: Callable[[Sh
     seen: dict[str, dict[tuple[str, ...], int]] = {}
     for account, counter, value in connection.execute(query, {"prefix": prefix}):
         seen.setdefault(account, {})[_path(counter)] = value
-    for move in decide(seen):
-        values = {"account": move.account, "counter": "\0".join(move.counter), "amount": move.amount}
-        connection.execute(_ADD, values)
+    moves = [(move.account, "\0".join(move.counter), move.amount) for move in decide(seen)]
+    connection.executemany(_MOVE, moves)
     return seen
 
 
