@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,17 @@ def main() -> int:
 
     service = Service(settings, clock=clock, log=log, on_broken=end_soon)
     serving = serve(settings, service, open_engine=partial(open_engine, settings), log=log, began_ms=began_ms)
-    return asyncio.run(serving)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(serving)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the faster event loop; it is not made for Windows."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

@@ -110,6 +110,16 @@ class Writes(Protocol):
 
 
 @runtime_checkable
+class Quick(Protocol):
+    """An engine that prepares and finishes a short request in less time than it takes to wake a thread for it."""
+
+    @property
+    def quick_bytes_max(self) -> int:
+        """Return how long a request may be, in bytes, to be read where it came; 0 if none may."""
+        ...
+
+
+@runtime_checkable
 class WarmsUp(Protocol):
     """An engine that knows what to try itself with. Any other is given two texts."""
 

@@ -67,6 +67,7 @@ def _make_server(settings: Settings, service: Service, door: Door, log: EventLog
         log_config=None,
         access_log=False,
         lifespan="off",
+        proxy_headers=False,
         timeout_graceful_shutdown=_CONNECTIONS_SECONDS_MAX,
     )
     return _Server(config, log)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 _TEXT_CHARS_MAX = 500
+_ENCODER = json.JSONEncoder(default=str, ensure_ascii=True)
 
 
 class EventLog:
@@ -36,7 +37,10 @@ class EventLog:
 
     def _write(self, severity: str, event: str, fields: dict[str, object]) -> None:
         line = {"severity": severity, "message": event, "time": datetime.now(UTC).isoformat(), **fields}
-        print(json.dumps(line, default=str, ensure_ascii=True), file=self._stream or sys.stdout, flush=True)
+        stream = self._stream or sys.stdout
+        # One piece: lines of several threads never mix.
+        stream.write(_ENCODER.encode(line) + "\n")
+        stream.flush()
 
 
 def _shortened(value: object) -> object:

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gate import wire
 from worker.batcher import Batcher
 from worker.clock import Clock
-from worker.engine import Engine, Work, Writes
+from worker.engine import Engine, Quick, Work, Writes
 from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
+from worker.handover import Handover
 from worker.keys import KeyCheck, ReplayMemory
 from worker.life import Life, Part
 from worker.log import EventLog
@@ -26,6 +27,9 @@ from worker.request import Computed
 from worker.settings import Settings
 from worker.sink import Sink
 from worker.start import start
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 
 _READERS = 2
 _NO_PHASES: Mapping[str, int] = {}
@@ -78,6 +82,8 @@ class Service:
             on_broken=on_broken,
         )
         self._engine: Engine | None = None
+        self._quick_bytes_max = 0
+        self._handover: Handover | None = None
         self._life = Life(clock)
         self._phases_untold = _NO_PHASES
 
@@ -95,6 +101,7 @@ class Service:
             self._log.error("worker.start_failed", exc)
             raise
         self._batcher.use(engine)
+        self._quick_bytes_max = engine.quick_bytes_max if isinstance(engine, Quick) else 0
         self.measured.started(began.phases_ms)
         self._life.started(began.ms)
         self._engine, self._phases_untold = engine, began.phases_ms
@@ -163,12 +170,20 @@ class Service:
         return wire.WorkResult(outputs=ran.outputs), ran
 
     async def _run(self, request: wire.SignedRequest, sink: Sink | None) -> _Ran:
-        loop = asyncio.get_running_loop()
-        work, stream = await loop.run_in_executor(self._readers, self._prepare, request.body)
+        is_quick = len(request.body) <= self._quick_bytes_max
+        work, stream = await self._read(is_quick, self._prepare, request.body)
         computing = self._batcher.submit(work, expires_ms=request.expires_ms, sink=sink if stream else None)
-        computed = await asyncio.wrap_future(computing)
-        outputs = await loop.run_in_executor(self._readers, work.finish, computed.rows)
+        if self._handover is None or not self._handover.is_here:
+            self._handover = Handover()
+        computed = await self._handover.wait(computing)
+        outputs = await self._read(is_quick, work.finish, computed.rows)
         return _Ran(outputs=outputs, work=work, computed=computed)
+
+    async def _read(self, is_quick: bool, step: Callable[[_T], _U], given: _T) -> _U:
+        """Take a step with a request: here, if that is quicker than to wake another thread for it."""
+        if is_quick:
+            return step(given)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, step, given)
 
     def _prepare(self, body: bytes) -> tuple[Work, bool]:
         """Return what is to be computed, and whether its parts are wanted."""

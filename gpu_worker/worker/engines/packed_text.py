@@ -19,6 +19,9 @@ from worker.settings import Hardware, Limits
 
 _Options = TypeVar("_Options")
 
+_QUICK_BYTES_MAX = 4096
+"""Of a request whose texts become tokens in half a millisecond at most."""
+
 
 class PackedTextEngine(ABC, Generic[_Options]):
     """Runs one encoder of the BERT family on texts, without `transformers`.
@@ -47,6 +50,11 @@ class PackedTextEngine(ABC, Generic[_Options]):
     @abstractmethod
     def rows(self, packed: Any, options: Sequence[_Options]) -> list[Any]:
         """Return one JSON-ready row for each text of a batch, from its hidden states and its own options."""
+
+    @property
+    def quick_bytes_max(self) -> int:
+        """See `Quick`."""
+        return _QUICK_BYTES_MAX
 
     def import_libraries(self) -> None:
         """Import torch and tokenizers: most of a start."""

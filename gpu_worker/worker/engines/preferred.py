@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gate import wire
-from worker.engine import Engine, Item, Work
+from worker.engine import Engine, Item, Quick, Work
 from worker.errors import ModelError
 from worker.log import EventLog
 
@@ -39,6 +39,11 @@ class PreferredEngine:
             self._engine.import_libraries()
             self._engine.load()
         self._log.info("engine.chosen", engine=type(self._engine).__name__)
+
+    @property
+    def quick_bytes_max(self) -> int:
+        """See `Quick`."""
+        return self._engine.quick_bytes_max if isinstance(self._engine, Quick) else 0
 
     def prepare(self, body: wire.WorkBody) -> Work:
         """See `Engine.prepare`."""
