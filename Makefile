@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## See a signed-in caller get an answer from a real tr
 dev: $(VENV)/.installed  ## Start both hops on this machine and leave them running (PORT=8787)
 	@$(BIN)/twohop dev
 
-test: check $(NPM_DIR)/.installed  ## Run every check and test that this machine can run
+test: check $(NPM_DIR)/.installed .focus/.installed  ## Run every check and test that this machine can run
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
@@ -46,7 +46,7 @@ bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a
 	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench
 
 clean:  ## Remove what these commands installed and made
-	rm -rf $(VENV) $(NPM_DIR)/node_modules functions/venv .twohop .bench *.egg-info
+	rm -rf $(VENV) .focus $(NPM_DIR)/node_modules functions/venv .twohop .bench *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -66,6 +66,12 @@ $(VENV)/.installed: $(REQUIREMENTS) $(VENV)/.torch
 $(VENV)/.installed-test: tests/requirements.txt $(VENV)/.installed
 	@echo '── Installing what the tests need'
 	$(PIP) install --editable '.[test]'
+	@touch $@
+
+.focus/.installed: tests/requirements-focus.txt
+	@echo '── Installing the validator of FOCUS, the format of bills'
+	$(PYTHON) -m venv .focus
+	.focus/bin/python -m pip --disable-pip-version-check install --quiet -r $<
 	@touch $@
 
 # Without npm the tests that need the Firebase JS SDK say so themselves, loudly.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from firebase_functions import https_fn, scheduler_fn
+from firebase_functions import https_fn, pubsub_fn, scheduler_fn
 from firebase_functions.options import MemoryOption
 from firebase_functions.params import SecretParam
 
@@ -15,7 +15,7 @@ _secrets: dict[str, SecretParam] = {}
 
 
 def declare(handler: Callable[..., Any], **options: Any) -> None:
-    """Declare an endpoint with the options of `https_fn.on_request`, or of `scheduler_fn.on_schedule`.
+    """Declare an endpoint with the options of `https_fn.on_request`, or of a schedule or a topic if they name one.
 
     Args:
         handler: carries the declaration afterwards.
@@ -26,11 +26,16 @@ def declare(handler: Callable[..., Any], **options: Any) -> None:
         "secrets": [_secret(name) for name in options["secrets"]],
         "memory": MemoryOption(options["memory"]),
     }
-    decorator = scheduler_fn.on_schedule if "schedule" in options else https_fn.on_request
-    declaration = decorator(**given)(handler)
+    declaration = _decorator(options)(**given)(handler)
     for name in _WORDS:
         if hasattr(declaration, name):
             setattr(handler, name, getattr(declaration, name))
+
+
+def _decorator(options: Mapping[str, Any]) -> Any:
+    if "schedule" in options:
+        return scheduler_fn.on_schedule
+    return pubsub_fn.on_message_published if "topic" in options else https_fn.on_request
 
 
 def _secret(name: str) -> SecretParam:

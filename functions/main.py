@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import functions_framework.aio
+from cloudevents.http.event import CloudEvent
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
@@ -26,7 +27,10 @@ _CALL = {
     "secrets": _SECRETS,
 }
 
+_WATCH = {"region": "us-central1", "memory": 512, "max_instances": 1, "secrets": _SECRETS}
+
 _Handler = Callable[[Request], Awaitable[ASGIApp]]
+_Listener = Callable[[CloudEvent], Awaitable[None]]
 
 
 def _endpoint(**options: Any) -> Callable[[_Handler], _Handler]:
@@ -39,13 +43,27 @@ def _endpoint(**options: Any) -> Callable[[_Handler], _Handler]:
     """
 
     def publish(handler: _Handler) -> _Handler:
-        if "firebase_functions" in sys.modules:
-            from declared import declare
-
-            declare(handler, **options)
+        _declare(handler, options)
         return functions_framework.aio.http(handler)  # type: ignore[no-any-return]  # it ships no types
 
     return publish
+
+
+def _listener(**options: Any) -> Callable[[_Listener], _Listener]:
+    """Publish an async function that is told of events, in the same way."""
+
+    def publish(listener: _Listener) -> _Listener:
+        _declare(listener, options)
+        return functions_framework.aio.cloud_event(listener)  # type: ignore[no-any-return]  # as above
+
+    return publish
+
+
+def _declare(function: Callable[..., Any], options: dict[str, Any]) -> None:
+    if "firebase_functions" in sys.modules:
+        from declared import declare
+
+        declare(function, **options)
 
 
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
@@ -96,10 +114,32 @@ async def api(_: Request) -> ASGIApp:
     return bootstrap.hop1().api()
 
 
-@_endpoint(schedule="every 5 minutes", region="us-central1", memory=512, max_instances=1, secrets=_SECRETS)
+@_endpoint(schedule="every 5 minutes", **_WATCH)
 async def sweep(_: Request) -> ASGIApp:
-    """Settle the holds that nobody finished. Only Cloud Scheduler may call this one."""
-    return JSONResponse({"swept": await bootstrap.hop1().sweeper.sweep()})
+    """Settle what nobody finished, and look for what costs and should not. Only Cloud Scheduler may call this one."""
+    from gate.watchroom import watchroom
+
+    swept = await bootstrap.hop1().sweeper.sweep()
+    told = await watchroom().watchdog.look()
+    return JSONResponse({"swept": swept, "told": len(told)})
+
+
+@_endpoint(schedule="every 60 minutes", **_WATCH)
+async def reconcile(_: Request) -> ASGIApp:
+    """Hold the ledger against the provider's bill. Only Cloud Scheduler may call this one."""
+    from gate.watchroom import watchroom
+
+    reconciler = watchroom().reconciler
+    found = await reconciler.reconcile() if reconciler else None
+    return JSONResponse({"drift_percent": found and round(found.drift_percent, 2)})
+
+
+@_listener(topic="twohop-budget", **_WATCH)
+async def budget(event: CloudEvent) -> None:
+    """Hear what Google's own budget says, up to a day late. Pub/Sub delivers it."""
+    from gate.watchroom import watchroom
+
+    await watchroom().hear_of_budget(event.get_data())
 
 
 if "K_SERVICE" in os.environ:

@@ -27,7 +27,9 @@ _SECTIONS = {
     "See what happened": {
         "usage": ("twohop.commands.usage:usage", "Who used what, and what is left."),
         "jobs": ("twohop.commands.jobs:jobs", "The ledger, a line a job."),
+        "alerts": ("twohop.commands.alerts:alerts", "What is wrong right now, and what the watchdog told."),
         "sweep": ("twohop.commands.sweep:sweep", "Settle the holds that nobody finished."),
+        "export": ("twohop.commands.export:export", "The ledger for other tools: rows of FOCUS."),
     },
 }
 """The help is written here too, so that `twohop --help` imports no command."""

@@ -60,6 +60,15 @@ class Session:
         """Return the time in UTC."""
         return self.clock.now()
 
+    def ledger_name(self) -> str:
+        """Return what the ledger is called: the project's id, or the file.
+
+        Raises:
+            BadInputError: as `run`.
+        """
+        ledger = configured_ledger(self._options, env=os.environ, folder=Path())
+        return ledger.project or ledger.sqlite_path
+
     def run(self, work: Callable[[Store], Awaitable[_Result]], *, may_create: bool = False) -> _Result:
         """Do some work with the ledger.
 

@@ -24,12 +24,14 @@ from gate.endpoints.cors import Origins
 from gate.endpoints.entrance import Entrance
 from gate.endpoints.webhook import WebhookDoor
 from gate.errors import SettingsError
+from gate.guard.alarm import Alarm
+from gate.guard.dead_man import DeadMansSwitch
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.policy import Policies
-from gate.ports import CallerVerifier, Clock, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
 from gate.results import ResultStore
 from gate.service import Gate
@@ -63,6 +65,10 @@ class Hop1:
     settings: Settings
     store: Store
     provider: Provider
+    model: ServedModel
+    policies: Policies
+    clock: Clock
+    log: EventLog
     sweeper: Sweeper
     results: ResultStore | None
     infer: ASGIApp
@@ -117,30 +123,34 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     results = open_result_store(settings, clock=clock)
     webhooks = Webhooks(url=settings.webhook_url, secret=settings.worker_secret.reveal().encode())
+    model = served_model(settings, on=clock.now().date())
     gate = Gate(
         policies=policies,
         ledger=store,
         provider=provider,
-        model=served_model(settings, on=clock.now().date()),
+        model=model,
         webhooks=webhooks,
         results=results,
         clock=clock,
         log=log,
     )
-
     tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
-    entrance = Entrance(
-        verifier=verifier, live_verifier=LiveTokenVerifier(verifier, tokens=tokens), origins=origins, log=log
-    )
+    live_verifier = LiveTokenVerifier(verifier, tokens=tokens)
+    entrance = Entrance(verifier=verifier, live_verifier=live_verifier, origins=origins, log=log)
     callables = make_callables(gate, tokens, entrance, clock=clock)
+    switch = _dead_mans_switch(settings, store, clock, log)
     return Hop1(
         settings=settings,
         store=store,
         provider=provider,
+        model=model,
+        policies=policies,
+        clock=clock,
+        log=log,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
         results=results,
-        infer=callables.infer,
-        submit=callables.submit,
+        infer=switch.around(callables.infer),
+        submit=switch.around(callables.submit),
         job=callables.job,
         cancel=callables.cancel,
         quota=callables.quota,
@@ -176,6 +186,23 @@ def callables_url(settings: Settings) -> str:
     if settings.deployed:
         return f"https://{REGION}-{settings.project}.cloudfunctions.net"
     return f"/{settings.project or 'demo-twohop'}/{REGION}"
+
+
+def _dead_mans_switch(settings: Settings, documents: Documents, clock: Clock, log: EventLog) -> DeadMansSwitch:
+    open_alarm = partial(alarm_of, settings, documents, clock, log)
+    return DeadMansSwitch(documents=documents, open_alarm=open_alarm, clock=clock, log=log)
+
+
+def alarm_of(settings: Settings, documents: Documents, clock: Clock, log: EventLog) -> Alarm:
+    """Return what tells the operator, on every channel that the settings name.
+
+    Raises:
+        SettingsError: a channel's setting cannot be right.
+    """
+    from gate.guard.channels import open_channels
+
+    channels = open_channels(settings.environment, documents=documents, clock=clock, log=log)
+    return Alarm(documents=documents, channels=channels, clock=clock, log=log)
 
 
 def token_signer(settings: Settings) -> TokenSigner:

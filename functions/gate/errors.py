@@ -14,6 +14,7 @@
     ├── UnsupportedError            this service is not set up for that kind of request
     ├── ResultStoreError            an answer that is too large for a document cannot be kept, or not be found
     ├── LedgerError                 the ledger cannot be reached or gave no clear answer
+    ├── NotDeliveredError           the operator could not be told; told again later
     └── ProviderError               hop 2 did not deliver
         ├── ProviderUnavailableError    it never took the job; not billed
         ├── ProviderRejectedError       it refused the job before running it; not billed
@@ -159,6 +160,10 @@ class LedgerError(GateError):
     code = "unavailable"
     http_status = 503
     default_message = "Requests cannot be counted right now, so none is accepted. Try again in a moment."
+
+
+class NotDeliveredError(GateError):
+    """A message for the operator did not arrive. No client ever sees this."""
 
 
 class ProviderError(GateError):

@@ -96,6 +96,13 @@ class UserPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Limits that replace the plan's for this user, by the plan's field names."""
 
 
+class AlertThresholds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From which share of a budget on the owner is told."""
+
+    warn_percent: Annotated[int, Meta(ge=1, le=100)] = 80
+    critical_percent: Annotated[int, Meta(ge=1, le=100)] = 95
+
+
 class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The document `gate/config`: what may be spent, and which plan a cohort gets."""
 
@@ -105,6 +112,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Documents that the spending is counted in; one is good for about one job a second."""
     plans: dict[Cohort, Name]
     """The plan of a caller who has none of their own, by cohort. A cohort that is not here is refused."""
+    alerts: AlertThresholds = AlertThresholds()
     budget_microdollars_per_hour: Count | None = None
     cohort_budgets: dict[Cohort, Budget] = {}
     """What all callers of a cohort may spend together, within the budget above."""

@@ -69,9 +69,9 @@ class Policies:
             LedgerError: the documents cannot be read.
         """
         if self._is_fresh(CONFIG_PATH):
-            config, user = await self._config(), await self._user(caller.uid)
+            config, user = await self.config(), await self._user(caller.uid)
         else:
-            config, user = await asyncio.gather(self._config(), self._user(caller.uid))
+            config, user = await asyncio.gather(self.config(), self._user(caller.uid))
         if user.disabled:
             raise ForbiddenError(f"user {caller.uid} is disabled", public_message="This account is disabled.")
         name = user.plan or config.plans.get(caller.cohort)
@@ -94,7 +94,13 @@ class Policies:
             raise PolicyError(f"plans/{name} does not exist; make it with `twohop plan set {name} …`")
         return with_overrides(plan, user.overrides, f"users/{uid}.overrides")
 
-    async def _config(self) -> GateConfig:
+    async def config(self) -> GateConfig:
+        """Return what the owner decided for the whole gate.
+
+        Raises:
+            PolicyError: it is missing or malformed, and no good value is known.
+            LedgerError: it cannot be read.
+        """
         config = await self._document(CONFIG_PATH, GateConfig)
         if config is None:
             raise PolicyError(f"{CONFIG_PATH} does not exist; `twohop init` makes it")

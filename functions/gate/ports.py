@@ -282,6 +282,8 @@ class ProviderHealth:
     ready: bool
     workers_running: int
     jobs_queued: int
+    jobs_retried: int | None = None
+    """How often a job was started again, since the endpoint was made; None where the provider does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,9 +50,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_every_endpoint_is_found(found: Any) -> None:
     """An endpoint that discovery does not see is not deployed, and nobody says so."""
     assert sorted(found["endpoints"]) == [
-        *("api", "cancel", "infer", "job", "quota", "submit", "sweep", "tokens", "webhook"),
+        *("api", "budget", "cancel", "infer", "job", "quota", "reconcile", "submit", "sweep", "tokens", "webhook"),
     ]
-    assert "scheduleTrigger" in found["endpoints"]["sweep"]
+    assert all("scheduleTrigger" in found["endpoints"][name] for name in ("reconcile", "sweep"))
+    assert found["endpoints"]["budget"]["eventTrigger"]["eventFilters"] == {"topic": "twohop-budget"}
 
 
 def test_every_endpoint_is_given_its_secrets(found: Any) -> None:
@@ -67,9 +68,10 @@ def test_every_endpoint_is_given_its_secrets(found: Any) -> None:
     assert sorted(param["name"] for param in found["params"] if param["type"] == "secret") == wanted
 
 
-def test_the_sweep_is_not_public(found: Any) -> None:
-    """Only Cloud Scheduler, which signs in, may call it."""
-    assert "httpsTrigger" not in found["endpoints"]["sweep"]
+@pytest.mark.parametrize("name", ["sweep", "reconcile", "budget"])
+def test_what_watches_is_not_public(found: Any, name: str) -> None:
+    """Only Cloud Scheduler and Pub/Sub, which sign in, may call it."""
+    assert "httpsTrigger" not in found["endpoints"][name]
 
 
 def test_the_number_of_instances_is_bounded(found: Any) -> None:

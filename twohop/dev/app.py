@@ -20,6 +20,7 @@ from gate.callers.dev import DevSignIn
 from gate.endpoints.cors import LOOPBACK_ORIGIN
 from gate.errors import GateError
 from gate.stores.files import FileResultStore
+from gate.watchroom import make_watchroom
 from twohop.dev.sign_in import SignInRoutes
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -89,7 +90,9 @@ def _result_route(hop1: Hop1) -> Callable[[Request], Awaitable[Response]]:
 
 async def _sweep_for_ever(hop1: Hop1) -> None:
     """Do what Cloud Scheduler does in the cloud."""
+    watchroom = make_watchroom(hop1)
     while True:
         with suppress(GateError):
             await hop1.sweeper.sweep()
+            await watchroom.watchdog.look()
         await asyncio.sleep(_SWEEP_SECONDS)

@@ -89,7 +89,12 @@ def health_of(fields: Any) -> ProviderHealth:
     workers, jobs = fields.get("workers"), fields.get("jobs")
     running = _count(workers, "running") + _count(workers, "idle")
     # An endpoint that answers takes jobs, with no worker too: that is what scaling to zero means.
-    return ProviderHealth(ready=True, workers_running=running, jobs_queued=_count(jobs, "inQueue"))
+    return ProviderHealth(
+        ready=True,
+        workers_running=running,
+        jobs_queued=_count(jobs, "inQueue"),
+        jobs_retried=_count(jobs, "retried"),
+    )
 
 
 def _count(fields: Any, name: str) -> int:
