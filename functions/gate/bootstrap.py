@@ -6,6 +6,7 @@ for what it uses, and made inside the running event loop, never at import: the s
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ def hop1() -> Hop1:
     Raises:
         SettingsError: the environment does not describe one; the reason says what to write where.
     """
-    return make_hop1(Settings.from_env(os.environ))
+    made = make_hop1(Settings.from_env(os.environ))
+    # What is there now stays; without this, each full collection would look through all of it again.
+    gc.freeze()
+    return made
 
 
 def check(env: Mapping[str, str]) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
+
+import msgspec
 
 Key = tuple[str, tuple[str, ...]]
 """A counter's address: the account (a document's path) and the path of a field in it."""
@@ -45,8 +48,8 @@ class LimitName(StrEnum):
         return self.startswith("token_budget_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+# Each call makes some sixty of the next two, and a struct is made in a tenth of a dataclass's time (ADR 0008).
+class Limit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A ceiling on one counter."""
 
     name: LimitName
@@ -60,8 +63,7 @@ class Limit:
     """When the counter starts anew; None if it does not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One change of one counter."""
 
     account: str
@@ -92,7 +94,12 @@ class Periods:
     @classmethod
     def of(cls, at: datetime) -> Periods:
         """Return the periods that a time lies in."""
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        return _periods_of(at.replace(minute=0, second=0, microsecond=0))
+
+    @classmethod
+    def of_hour(cls, at: datetime) -> Periods:
+        """Return the periods that an hour lies in; the same hour is asked about at each call, many times."""
+        midnight = at.replace(hour=0)
         day = ("days", f"{at:%Y-%m-%d}")
         return cls(
             hour=(*day, "hours", f"{at:%H}"),
@@ -102,3 +109,6 @@ class Periods:
             day_ends=midnight + timedelta(days=1),
             month_ends=(midnight.replace(day=1) + timedelta(days=32)).replace(day=1),
         )
+
+
+_periods_of = lru_cache(maxsize=64)(Periods.of_hour)

@@ -12,8 +12,10 @@ burst. It is exact for any number of instances and needs no read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from gate.job import Job, Settlement
 from gate.limits import Key, Limit, LimitName, Move, Periods
@@ -104,7 +106,7 @@ def budgets_of(config: GateConfig, *, now: datetime) -> tuple[Move, ...]:
 
 def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
     """Return what undoes the moves of a denied hold. A lifted arrival time stays lifted, which changes nothing."""
-    return tuple(replace(move, amount=-move.amount, at_least=None, limit=None) for move in moves)
+    return tuple(msgspec.structs.replace(move, amount=-move.amount, at_least=None, limit=None) for move in moves)
 
 
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -63,7 +63,7 @@ class Operator:
 
         async def work(store: Store) -> None:
             moves = meter.moves_to_hold(job, GENEROUS, OPEN_CONFIG)
-            held = await store.hold(job, [replace(move, limit=None) for move in moves])
+            held = await store.hold(job, [msgspec.structs.replace(move, limit=None) for move in moves])
             assert isinstance(held, Admitted)
             if settlement:
                 await store.settle(held.job, settlement, at=job.held_at)
