@@ -7,8 +7,6 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,20 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gate.guard.sweeper import Sweeper
-from gate.job import Job, JobState
-from gate.ledgers.sqlite import SqliteLedger
-from gate.log import EventLog
-from gate.policy import Policies
+from gate.job import JobState
+from tests.dev.killing import PATIENCE_SECONDS, counters, ends, jobs, swept, total, until
 from tests.dev.running import Dev, dev_running
-from tests.makers import FakeClock
 
 pytestmark = [
     pytest.mark.model,
     pytest.mark.skipif(sys.platform != "linux", reason="LEFT OUT: killing hop 1. It finds hop 2's process by /proc"),
 ]
-
-_PATIENCE_SECONDS = 20
 
 
 def test_a_hold_that_hop_1_died_on_expires_is_swept_and_leaves_no_counter_wrong(tmp_path: Path) -> None:
@@ -44,18 +36,18 @@ def test_a_hold_that_hop_1_died_on_expires_is_swept_and_leaves_no_counter_wrong(
         dev.process.kill()
         dev.process.wait()
         os.kill(worker, signal.SIGCONT)  # It was told to end when hop 1 did, and can hear it now.
-        assert _ends(worker)
+        assert ends(worker)
 
-    after_death = asyncio.run(_swept(tmp_path, at=datetime.now(UTC)))
-    after_expiry = asyncio.run(_swept(tmp_path, at=datetime.now(UTC) + timedelta(minutes=10)))
-    again = asyncio.run(_swept(tmp_path, at=datetime.now(UTC) + timedelta(minutes=20)))
-    jobs = asyncio.run(_jobs(tmp_path))
-    counters = asyncio.run(_counters(tmp_path))
+    after_death = asyncio.run(swept(tmp_path, at=datetime.now(UTC)))
+    after_expiry = asyncio.run(swept(tmp_path, at=datetime.now(UTC) + timedelta(minutes=10)))
+    again = asyncio.run(swept(tmp_path, at=datetime.now(UTC) + timedelta(minutes=20)))
+    found = asyncio.run(jobs(tmp_path))
+    counted = asyncio.run(counters(tmp_path, "alice"))
     assert (after_death, after_expiry, again) == (0, 1, 0)
-    assert sorted(job.state for job in jobs) == [JobState.EXPIRED, JobState.SETTLED]
-    assert counters["in_flight",] == 0
-    assert _total(counters, "requests") == 2
-    assert _total(counters, "microdollars") == sum(job.settled_microdollars or 0 for job in jobs)
+    assert sorted(job.state for job in found) == [JobState.EXPIRED, JobState.SETTLED]
+    assert counted["in_flight",] == 0
+    assert total(counted, "requests") == 2
+    assert total(counted, "microdollars") == sum(job.settled_microdollars or 0 for job in found)
 
 
 def test_hop_2_ends_with_hop_1(tmp_path: Path) -> None:
@@ -66,7 +58,7 @@ def test_hop_2_ends_with_hop_1(tmp_path: Path) -> None:
         dev.process.kill()
         dev.process.wait()
 
-        assert _ends(worker)
+        assert ends(worker)
 
 
 def test_a_stopped_dev_server_ends_well(tmp_path: Path) -> None:
@@ -76,8 +68,8 @@ def test_a_stopped_dev_server_ends_well(tmp_path: Path) -> None:
 
         dev.process.terminate()
 
-        assert dev.process.wait(_PATIENCE_SECONDS) == 0
-        assert _ends(worker)
+        assert dev.process.wait(PATIENCE_SECONDS) == 0
+        assert ends(worker)
 
 
 def _call_and_hang(dev: Dev) -> None:
@@ -91,48 +83,4 @@ def _call_and_hang(dev: Dev) -> None:
 
 
 def _wait_for_hold(dev: Dev) -> None:
-    _until(lambda: any(job.state is JobState.HELD for job in asyncio.run(_jobs(dev.folder))))
-
-
-def _ends(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return _until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def _until(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
-
-
-async def _swept(folder: Path, *, at: datetime) -> int:
-    ledger, clock, log = _ledger(folder), FakeClock(at), EventLog(sys.stderr)
-    policies = Policies(documents=ledger, notifier=log, clock=clock, fresh_seconds=1)
-    swept = await Sweeper(ledger=ledger, policies=policies, clock=clock, log=log).sweep()
-    await ledger.close()
-    return swept
-
-
-async def _jobs(folder: Path) -> list[Job]:
-    ledger = _ledger(folder)
-    jobs = await ledger.jobs()
-    await ledger.close()
-    return jobs
-
-
-async def _counters(folder: Path) -> Mapping[tuple[str, ...], int]:
-    ledger = _ledger(folder)
-    counters = await ledger.counters("usage/alice")
-    await ledger.close()
-    return counters
-
-
-def _ledger(folder: Path) -> SqliteLedger:
-    return SqliteLedger(str(folder / "ledger.sqlite3"))
-
-
-def _total(counters: Mapping[tuple[str, ...], int], name: str) -> int:
-    return sum(value for path, value in counters.items() if path[0] == "days" and path[2:] == (name,))
+    until(lambda: any(job.state is JobState.HELD for job in asyncio.run(jobs(dev.folder))))

@@ -84,6 +84,11 @@ class Client:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+        self._process.wait()
+
     def ask(self, deed: Mapping[str, Any]) -> Any:
         """Have it do something, and return the outcome.
 
@@ -116,7 +121,22 @@ def suite_for_tests() -> Iterator[Suite]:
 @contextmanager
 def client_of(suite: Suite) -> Iterator[Client]:
     """Start the client process, and end it with its connections."""
-    where = {"project": PROJECT, "region": REGION, "host": HOST, "ports": asdict(suite.ports)}
+    with _client(asdict(suite.ports)) as client:
+        yield client
+
+
+@contextmanager
+def dev_client(port: int) -> Iterator[Client]:
+    """Start the same for a server of `make dev`, which is sign-in and functions in one, and has no Firestore."""
+    if not (_CLIENT.parent / "node_modules" / "firebase").exists():
+        raise MissingPartError("the Firebase JS SDK", "run `npm ci --ignore-scripts --prefix tests/js`")
+    with _client(dict.fromkeys(("auth", "functions", "firestore"), port)) as client:
+        yield client
+
+
+@contextmanager
+def _client(ports: Mapping[str, int]) -> Iterator[Client]:
+    where = {"project": PROJECT, "region": REGION, "host": HOST, "ports": ports}
     command = [suite_parts.node(), str(_CLIENT), json.dumps(where)]
     with subprocess.Popen(
         command, env=inherited_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

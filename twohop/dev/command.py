@@ -28,6 +28,9 @@ from twohop.configured import DEV_PROJECT, TOKEN_SECRET_FILE
 from twohop.dev.app import make_app
 from twohop.dev.worker_process import WorkerError, WorkerProcess
 
+_STOP_SECONDS = 5
+"""How long open calls may take to end; a stream may go on for minutes."""
+
 _console = Console(stderr=True, highlight=False)
 
 
@@ -114,7 +117,15 @@ def _serve(settings: Settings, port: int, log: EventLog) -> None:
     asyncio.run(write_starters(hop1.store))
     sign_in = DevSignIn(secret=settings.dev_sign_in_secret.reveal(), clock=SystemClock(), deployed=settings.deployed)
     app = make_app(hop1, sign_in, project=DEV_PROJECT)
-    _Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)).run()
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+    _Server(config).run()
 
 
 class _Server(uvicorn.Server):
