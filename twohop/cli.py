@@ -17,6 +17,12 @@ _SECTIONS = {
         "dev": ("twohop.dev.command:dev", "Run both hops here: SQLite, dev sign-in, the model on this CPU."),
         "demo": ("twohop.demo.command:demo", "See a caller get an answer, be counted, and be refused."),
     },
+    "Know what it costs": {
+        "prices": (
+            "twohop.commands.prices:prices",
+            "What everything costs, how old the number is, and refreshing it.",
+        ),
+    },
     "Decide who may do what": {
         "init": ("twohop.commands.init:init", "Write the first plans and the first budget, where there are none."),
         "plan": ("twohop.commands.plan:plan", "Plans: show and change what callers may do."),
