@@ -18,6 +18,10 @@ _SECTIONS = {
         "demo": ("twohop.demo.command:demo", "See a caller get an answer, be counted, and be refused."),
     },
     "Know what it costs": {
+        "cost": (
+            "twohop.commands.cost:cost",
+            "The month's bill, what could change it, and the most that can be lost.",
+        ),
         "prices": (
             "twohop.commands.prices:prices",
             "What everything costs, how old the number is, and refreshing it.",

@@ -1,0 +1,202 @@
+"""`twohop cost`, as its owner types it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gate.job import JobState, Settlement
+from gate.money import Spent
+from gate.settings import LedgerKind
+from tests.cli.conftest import Operator
+from tests.makers import FakeClock, make_job
+from twohop.cli import cli
+
+SMALL = "--calls 2000 --seconds 1.5"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with no ledger and no settings in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("LEDGER", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "SQLITE_PATH", "HARDWARE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def types(line: str, *, answers: str | None = None) -> Result:
+    return CliRunner().invoke(cli, ["cost", *line.split()], obj=FakeClock(), input=answers, env={"COLUMNS": "80"})
+
+
+def reads(line: str) -> Any:
+    result = types(f"{line} --json")
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_nothing_typed_asks_four_questions(folder: Path) -> None:
+    """In plain words, each with a default."""
+    result = types("", answers="5000\n2\n20\nspiky\n")
+
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("?") == 4
+    assert "5,000 calls on runpod/AMPERE_16" in result.stdout
+
+
+def test_the_bill_fits_80_columns_and_names_every_line(folder: Path) -> None:
+    """With its rate, what was free, and when the price was read."""
+    result = types(SMALL)
+
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    for words in ("GPU idle tails", "Firestore writes", "TTL", "per 1000 calls", "invocations, 6 Firestore writes"):
+        assert words in result.stdout
+    assert "Platform fee" in result.stderr
+
+
+def test_json_csv_and_the_table_say_the_same(folder: Path) -> None:
+    """One forecast, three forms; the sum is the lines'."""
+    found = reads(SMALL)
+    rows = list(csv.DictReader(io.StringIO(types(f"{SMALL} --csv").stdout)))
+
+    assert sum(line["microdollars"] for line in found["lines"]) == found["microdollars"]
+    assert [int(row["microdollars"]) for row in rows] == [line["microdollars"] for line in found["lines"]]
+    assert f"${found['microdollars'] / 1e6:,.2f}" in types(SMALL).stdout
+
+
+def test_a_file_is_read_and_what_is_typed_wins(folder: Path) -> None:
+    """So a repository keeps its scenario."""
+    (folder / "twohop-cost.yaml").write_text("calls_per_month: 700\ncompute_seconds: 2\nshape: steady\n")
+
+    assert reads("")["scenario"]["calls_per_month"] == 700
+    assert reads("--calls 900 --set gate_gib=1")["scenario"]["calls_per_month"] == 900
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--calls 10 --seconds 1 --shape wild", "shape"),
+        ("--calls 10 --seconds 1 --set colour=red", "colour"),
+        ("--calls 10 --seconds 1 --set colour", "FIELD=VALUE"),
+        ("--calls 0 --seconds 1", "calls_per_month"),
+        ("--calls 10 --seconds 1 --explain nothing", "lines: gpu_useful"),
+        ("--file nowhere.yaml", "nowhere.yaml"),
+        ("--calls 10 --seconds 1 --trace nowhere.csv", "nowhere.csv"),
+    ],
+)
+def test_bad_input_names_what_is_wrong(folder: Path, line: str, words: str) -> None:
+    """One line, and exit 2."""
+    result = types(line)
+
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+
+
+def test_hardware_without_a_price_says_what_to_add(folder: Path) -> None:
+    """Nothing is guessed."""
+    result = types(f"{SMALL} --hardware runpod/H900")
+
+    assert result.exit_code == 1
+    assert "gate/prices/runpod.json" in result.stderr
+
+
+def test_a_line_is_explained_by_its_arithmetic(folder: Path) -> None:
+    """Quantity, free amount, rate, date and source."""
+    text = " ".join(types("--calls 1000000 --seconds 0.1 --explain firestore_writes").stdout.split())
+
+    assert re.search(r"6,000,000 write - [\d,]+ free = [\d,]+; x \$0\.0000009 a write = \$", text)
+    assert "2026-08-19: cloud.google.com/firestore/pricing" in text
+
+
+def test_a_bill_above_the_limit_fails(folder: Path) -> None:
+    """For CI."""
+    assert types(f"{SMALL} --fail-above 0.01").exit_code == 1
+    assert types(f"{SMALL} --fail-above 100000").exit_code == 0
+
+
+def test_every_way_is_compared(folder: Path) -> None:
+    """All hardware with a price, serverless and always on; the frontier falls in waiting as it rises in cost."""
+    found = reads(f"{SMALL} --compare --wait 20")
+
+    ways = {(one["hardware"], one["kind"], one["always_on"]) for one in found["options"]}
+    assert ("runpod/ADA_24", "serverless", False) in ways
+    assert ("runpod/ADA_24", "serverless", True) in ways
+    assert ("gce/L4", "machine", True) in ways or ("gce/L4", "machine", False) in ways
+    costs = [one["microdollars"] for one in found["frontier"]]
+    waits = [one["wait_p95_seconds"] for one in found["frontier"]]
+    assert costs == sorted(costs)
+    assert waits == sorted(waits, reverse=True)
+    assert {one["design"] for one in found["designs"]} == {"hold", "poll", "webhook"}
+    assert "always on is cheaper" in types(f"{SMALL} --compare").stdout
+
+
+def test_what_if_multiplies_every_price_and_names_what_happened(folder: Path) -> None:
+    """With dates and sources, and what leaving takes."""
+    found, shown = reads(f"{SMALL} --what-if"), types(f"{SMALL} --what-if")
+
+    gpu = next(swing for swing in found["swings"] if swing["name"] == "gpu")
+    assert gpu["microdollars"]["0.5"] < found["base_microdollars"] < gpu["microdollars"]["2"]
+    assert sum(found["exposure"].values()) == found["base_microdollars"]
+    assert "2026-05-13" in shown.stdout
+    assert "leaving" in shown.stdout
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+
+
+def test_the_worst_case_names_its_limit_and_its_remedy(folder: Path) -> None:
+    """From what is configured; the starter's budget where there is no ledger yet."""
+    found, shown = reads("--worst"), types("--worst")
+
+    assert "the most that you can lose is" in shown.stdout
+    assert "what lowers it most" in " ".join(shown.stdout.split())
+    assert found["gpu_bounds"][0]["microdollars_per_day"] == 5_000_000
+    assert types("--worst --fail-above 1").exit_code == 1
+    assert types("--worst --fail-above 1000000").exit_code == 0
+
+
+def test_the_report_needs_no_network_and_has_four_charts(folder: Path) -> None:
+    """One file, that a browser opens from a disk."""
+    result = types(f"{SMALL} --html report.html")
+
+    page = (folder / "report.html").read_text("utf-8")
+    assert result.exit_code == 0, result.stderr
+    assert page.count("<svg") == 4
+    assert not re.search(r"(src|href)=[\"']https?://", page)
+    assert "<script" not in page
+    assert "prefers-color-scheme: dark" in page
+    assert "{{" not in page
+
+
+def test_a_trace_is_replayed(folder: Path) -> None:
+    """Times as seconds or as ISO 8601, seven decimals included."""
+    rows = [f"2023-11-16 18:17:{second:02d}.9799600,2" for second in range(0, 60, 10)]
+    (folder / "trace.csv").write_text("TIMESTAMP,seconds\n" + "\n".join(rows) + "\n")
+
+    found = reads("--calls 1 --seconds 1 --trace trace.csv --set days=1")
+
+    assert found["calls"] == 86_400 // 10
+
+
+def test_the_ledger_is_set_beside_the_forecast(folder: Path) -> None:
+    """And its own arrivals say which settings were best."""
+    operator = Operator("--ledger", "sqlite", "--sqlite-path", ".twohop/ledger.sqlite3", kind=LedgerKind.SQLITE)
+    (folder / ".twohop").mkdir()
+    for number in reversed(range(20)):
+        held_at = operator.clock.now() - timedelta(minutes=number + 1)
+        job = make_job(held_at=held_at)
+        spent = Spent(execution_ms=2_000, start_ms=10_000, idle_ms=5_000)
+        operator.holds(job, Settlement(state=JobState.SETTLED, microdollars=3_000, gpu_ms=12_000, spent=spent))
+
+    shown = operator.types("cost --actual day")
+    found = operator.reads("cost --actual day")
+
+    assert "20 jobs in 1.0 days settled $0.06" in shown.stdout
+    assert (found["useful_seconds"], found["start_seconds"], found["cold_jobs"]) == (40, 200, 20)
+    assert found["recommended"]["workers_max"] >= 1

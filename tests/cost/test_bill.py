@@ -1,0 +1,211 @@
+"""Golden bills, worked out by hand from the prices' own pages, to the micro-dollar."""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twohop.cost.bill import Bill, Used, bill
+from twohop.cost.book import Book, book_of
+from twohop.cost.fleet import Lived
+from twohop.cost.forecast import forecast
+from twohop.cost.scenario import Design, Scenario
+from twohop.cost.use import used
+
+TODAY = date(2026, 11, 25)
+DAYS = 30
+
+
+def _book(hardware: str = "runpod/ADA_24") -> Book:
+    return book_of(hardware, on=TODAY)
+
+
+def _evenly(amount: float) -> list[Fraction]:
+    return [Fraction(amount) / DAYS] * DAYS
+
+
+# Dollars as Google's and the hosts' pages state them; the free amounts are taken off first.
+@pytest.mark.parametrize(
+    ("item", "amount", "microdollars"),
+    [
+        # 3 M requests - 2 M free = 1 M x $0.40 a million
+        pytest.param("requests", 3_000_000, 400_000, id="requests"),
+        pytest.param("requests", 2_000_000, 0, id="requests-all-free"),
+        # 30 M vCPU-seconds (a million calls held 30 s) - 180 000 = 29 820 000 x $0.000024
+        pytest.param("vcpu_seconds", 30_000_000, 715_680_000, id="cpu"),
+        # 15 M GiB-seconds - 360 000 = 14 640 000 x $0.0000025
+        pytest.param("gib_seconds", 15_000_000, 36_600_000, id="memory"),
+        # 6 M writes - 30 x 20 000 = 5.4 M x $0.09 / 100 000
+        pytest.param("firestore_writes", 6_000_000, 4_860_000, id="writes"),
+        # 8 M reads - 30 x 50 000 = 6.5 M x $0.03 / 100 000
+        pytest.param("firestore_reads", 8_000_000, 1_950_000, id="reads"),
+        # a million deletes by TTL x $0.01 / 100 000, none free
+        pytest.param("firestore_ttl_deletes", 1_000_000, 100_000, id="ttl-deletes"),
+        # 600 000 deletes are 20 000 a day, all free
+        pytest.param("firestore_deletes", 600_000, 0, id="deletes"),
+        # (3 - 1) GiB-months x $0.15
+        pytest.param("firestore_storage", 3, 300_000, id="storage"),
+        # (11 - 1) GiB x $0.12
+        pytest.param("egress", 11, 1_200_000, id="egress"),
+        # (8 - 6) versions x $0.06
+        pytest.param("secret_versions", 8, 120_000, id="secrets"),
+        # (60 - 50) GiB x $0.50
+        pytest.param("logging", 60, 5_000_000, id="logs"),
+        # (5 - 3) jobs x $0.10
+        pytest.param("scheduler_jobs", 5, 200_000, id="scheduler"),
+        # one write beyond the free amount of a single day: $0.0000009, rounded up
+        pytest.param("requests", 2_000_001, 1, id="rounded-up"),
+        # 20 GB of RunPod's disk for 100 blocks of five minutes: 2 000 x $0.000011574
+        pytest.param("container_disk", 2_000, 23_148, id="disk"),
+    ],
+)
+def test_an_item_costs_what_its_page_says(item: str, amount: float, microdollars: int) -> None:
+    """The arithmetic is in the comments."""
+    made = bill(Used(gpu_ms={}, by_day={item: _evenly(amount)}), _book())
+
+    assert made.microdollars == microdollars
+
+
+@pytest.mark.parametrize(
+    ("hardware", "seconds", "microdollars"),
+    [
+        # RunPod, 4090: 10 000 s x $0.00031
+        pytest.param("runpod/ADA_24", 10_000, 3_100_000, id="runpod-4090"),
+        # Hugging Face, T4: 30 days x 24 h x $0.50
+        pytest.param("huggingface/AWS_T4", 2_592_000, 360_000_000, id="huggingface-t4-month"),
+        # Replicate, H100: 3 600 s x $0.001525
+        pytest.param("replicate/H100", 3_600, 5_490_000, id="replicate-h100-hour"),
+        # Cloud Run, L4 with 4 vCPU and 16 GiB: 1 000 s x ($0.0001867 + 4 x $0.000018 + 16 x $0.000002)
+        pytest.param("cloudrun/L4", 1_000, 290_700, id="cloudrun-l4"),
+        # Lambda, H100 SXM: 720 h x $4.29
+        pytest.param("lambda/H100_SXM", 2_592_000, 3_088_800_000, id="lambda-month"),
+    ],
+)
+def test_a_gpu_costs_what_its_page_says(hardware: str, seconds: int, microdollars: int) -> None:
+    """By the second or by the hour, exactly."""
+    made = bill(Used(gpu_ms={"useful": seconds * 1000}, by_day={}), _book(hardware))
+
+    assert made.microdollars == microdollars
+
+
+def test_a_free_amount_of_a_day_does_not_help_another_day() -> None:
+    """600 000 writes in one day: 580 000 are paid; spread over the month, none is."""
+    at_once = bill(Used(gpu_ms={}, by_day={"firestore_writes": [Fraction(600_000)]}), _book())
+    spread = bill(Used(gpu_ms={}, by_day={"firestore_writes": _evenly(600_000)}), _book())
+
+    assert (at_once.microdollars, spread.microdollars) == (522_000, 0)
+
+
+def _held_one_by_one() -> Lived:
+    """A million calls of 30 s, one every 2.592 s, each with an instance of its own."""
+    arrivals = np.arange(1_000_000, dtype=np.float64) * np.float64(2.592)
+    return Lived(
+        calls=1_000_000,
+        refused=0,
+        starts=0,
+        cold_calls=0,
+        useful_seconds=0.0,
+        start_seconds=0.0,
+        idle_seconds=0.0,
+        rounding_seconds=0.0,
+        lives=0,
+        waits=np.zeros(1_000_000),
+        ends=arrivals + 29.8,
+        arrivals=arrivals,
+    )
+
+
+@pytest.mark.parametrize(
+    ("design", "lines"),
+    [
+        pytest.param(
+            Design.HOLD,
+            {
+                # 1 000 000 + 8 640 sweeps, all free
+                "requests": 0,
+                # 30 M + 8 640 x 0.2 s = 30 001 728 - 180 000 = 29 821 728 x $0.000024
+                "vcpu_seconds": 715_721_472,
+                # half of it, 15 000 864 - 360 000 = 14 640 864 x $0.0000025
+                "gib_seconds": 36_602_160,
+                # 6 M - 600 000 free = 5.4 M x $0.0000009
+                "firestore_writes": 4_860_000,
+            },
+            id="hold",
+        ),
+        pytest.param(
+            Design.POLL,
+            {
+                # 16 M + 8 640 - 2 M = 14 008 640 x $0.0000004
+                "requests": 5_603_456,
+                # 16 008 640 x 0.2 s = 3 201 728 - 180 000 = 3 021 728 x $0.000024
+                "vcpu_seconds": 72_521_472,
+                # 7 M - 600 000 = 6.4 M x $0.0000009
+                "firestore_writes": 5_760_000,
+                # 16 M + 8 640 - 1.5 M = 14 508 640 x $0.0000003
+                "firestore_reads": 4_352_592,
+            },
+            id="poll",
+        ),
+        pytest.param(
+            Design.WEBHOOK,
+            {
+                # 2 M + 8 640 - 2 M = 8 640 x $0.0000004
+                "requests": 3_456,
+                # 2 008 640 x 0.2 s = 401 728 - 180 000 = 221 728 x $0.000024
+                "vcpu_seconds": 5_321_472,
+                # 3 M + 8 640 - 1.5 M = 1 508 640 x $0.0000003
+                "firestore_reads": 452_592,
+            },
+            id="webhook",
+        ),
+    ],
+)
+def test_a_million_calls_cost_hop_1_what_adding_it_up_by_hand_gives(design: Design, lines: dict[str, int]) -> None:
+    """The three designs differ by what they invoke; the arithmetic is in the comments."""
+    scenario = Scenario(calls_per_month=1_000_000, compute_seconds=29.8, design=design, gate_concurrency=1)
+
+    made = bill(used(scenario, _held_one_by_one(), _book()), _book())
+
+    assert {key: made.line(key).microdollars for key in lines} == lines
+
+
+SMALL = forecast(Scenario(calls_per_month=3_000, compute_seconds=2.0, disk_gb=20), _book())
+
+
+def _sum(made: Bill) -> int:
+    return sum(line.microdollars for line in made.lines)
+
+
+@pytest.mark.parametrize("design", list(Design))
+@pytest.mark.parametrize("hardware", ["runpod/ADA_24", "huggingface/AWS_T4", "cloudrun/L4", "lambda/H100_SXM"])
+def test_every_bill_is_the_sum_of_its_lines(hardware: str, design: Design) -> None:
+    """And every line has its date and its source."""
+    made = forecast(Scenario(calls_per_month=500, compute_seconds=1.5, design=design), _book(hardware))
+
+    assert made.microdollars == _sum(made.bill) > 0
+    assert made.lived.billed_seconds * 1000 == pytest.approx(
+        float(sum(line.quantity for line in made.bill.lines if line.key.startswith("gpu"))) * 1000, abs=4
+    )
+    assert all(line.source and line.as_of <= TODAY and line.explained() for line in made.bill.lines)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(SMALL.book.names())), st.fractions(1, 20))
+def test_the_bill_never_falls_as_a_price_rises(name: str, factor: Fraction) -> None:
+    """For any price, and any rise."""
+    amounts = used(SMALL.scenario, SMALL.lived, SMALL.book)
+
+    assert bill(amounts, SMALL.book.multiplied(name, factor)).microdollars >= SMALL.microdollars
+
+
+def test_calls_that_share_an_instance_share_its_bill() -> None:
+    """Hop 1 waits for a GPU most of the time: two hundred calls fit in one instance."""
+    alone = forecast(Scenario(calls_per_month=20_000, compute_seconds=5.0, gate_concurrency=1), _book())
+    shared = forecast(Scenario(calls_per_month=20_000, compute_seconds=5.0, gate_concurrency=200), _book())
+
+    assert shared.bill.line("vcpu_seconds").quantity < alone.bill.line("vcpu_seconds").quantity

@@ -1,0 +1,102 @@
+"""`twohop cost`: the bill before it comes, what could change it, the most that can be lost, and what really came."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from twohop.errors import BadInputError
+from twohop.given import json_option
+from twohop.session import Session
+from twohop.show import hint, warn
+
+if TYPE_CHECKING:
+    from twohop.cost.scenario import Scenario
+
+_FILE = Path("twohop-cost.yaml")
+_QUESTIONS = (
+    ("calls_per_month", "How many calls a month do you expect?", 10_000),
+    ("compute_seconds", "How many seconds does the GPU compute for one call?", 1.0),
+    ("cold_start_seconds", "How many seconds does a worker take to start and load the model?", 15.0),
+    ("shape", "How spiky is it: steady, daily, spiky or bursty?", "daily"),
+)
+
+
+@click.command()
+@click.option("--file", "file", type=click.Path(path_type=Path), help=f"A YAML file; {_FILE} is read if it is there.")
+@click.option("--calls", "calls_per_month", type=int, help="Calls a month.")
+@click.option("--seconds", "compute_seconds", type=float, help="Seconds of GPU for a call.")
+@click.option("--cold", "cold_start_seconds", type=float, help="Seconds until a new worker computes.")
+@click.option("--shape", help="steady, daily, spiky or bursty.")
+@click.option("--hardware", help="provider/sku, as `twohop prices` lists them.")
+@click.option("--design", help="hold, poll or webhook.")
+@click.option("--idle", "idle_seconds", type=float, help="The worker's idle timeout in seconds.")
+@click.option("--workers", "workers_max", type=int, help="Max workers.")
+@click.option("--trace", help="A CSV file of arrivals to replay.")
+@click.option("--set", "also", multiple=True, metavar="FIELD=VALUE", help="Any other field of the file.")
+@click.option("--compare", is_flag=True, help="Every provider, GPU and design, and the best settings for --wait.")
+@click.option(
+    "--wait", "wait_seconds", type=float, default=20.0, show_default=True, help="Seconds at most, for 95 %."
+)
+@click.option("--what-if", "what_if", is_flag=True, help="Every price and assumption halved, doubled, ten times.")
+@click.option("--worst", is_flag=True, help="The most that can be lost with what is configured.")
+@click.option("--fail-above", metavar="DOLLARS", type=Decimal, help="Exit 1 above this, a day for --worst.")
+@click.option("--actual", type=click.Choice(["day", "month"]), help="What the ledger says that it really cost.")
+@click.option("--explain", metavar="LINE", help="The arithmetic of one line.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a report with charts.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the bill as CSV.")
+@json_option
+@click.pass_obj
+def cost(session: Session, /, **given: Any) -> None:
+    """Forecast the month's bill, line by line.
+
+    Without options four questions are asked. Every number is simulated from a seed, so the same answers give the
+    same bill.
+    """
+    from twohop.cost import modes
+
+    fields = ("calls_per_month", "compute_seconds", "cold_start_seconds", "shape", "hardware", "design")
+    typed = {name: given.pop(name) for name in (*fields, "idle_seconds", "workers_max", "trace")}
+    typed = {name: value for name, value in typed.items() if value is not None}
+    typed |= dict(_pair(text) for text in given.pop("also"))
+    file, limit = given.pop("file"), given.pop("fail_above")
+    if given["worst"]:
+        microdollars = modes.worst(session, hardware=typed.get("hardware"), workers=typed.get("workers_max"), **given)
+    elif given["actual"]:
+        microdollars = modes.actual(session, _settings(file, typed, ask=False), **given)
+    else:
+        microdollars = modes.forecast(session, _settings(file, typed, ask=True), **given)
+    if limit is not None and microdollars > limit * 1_000_000:
+        warn(f"${microdollars / 1e6:,.2f} is above ${limit}")
+        click.get_current_context().exit(1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BadInputError(f"{text!r} is not FIELD=VALUE")
+    return name, value
+
+
+def _settings(file: Path | None, typed: dict[str, Any], *, ask: bool) -> Scenario:
+    """Return what is typed, else what the file says, else what is answered."""
+    from twohop.cost.scenario import read_scenario, scenario_of
+
+    path = file or (_FILE if _FILE.exists() else None)
+    if path:
+        return read_scenario(path, **typed)
+    if ask and not {"calls_per_month", "compute_seconds"} <= set(typed):
+        typed = {**_asked(typed), **typed}
+        hint(f"write these into {_FILE} to be asked no more; every field is in docs/cost.md")
+    return scenario_of({"calls_per_month": 10_000, "compute_seconds": 1.0, **typed})
+
+
+def _asked(typed: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: click.prompt(question, default=default, type=type(default), err=True)
+        for name, question, default in _QUESTIONS
+        if name not in typed
+    }

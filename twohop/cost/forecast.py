@@ -1,0 +1,108 @@
+"""A forecast: a scenario's month simulated and priced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
+
+from gate.prices import Kind
+from twohop.cost.bill import Bill, bill
+from twohop.cost.book import Book
+from twohop.cost.fleet import Lived, Rules, live
+from twohop.cost.scenario import Scenario
+from twohop.cost.traffic import Seconds, calls
+from twohop.cost.use import Operations, operations, used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """One month, as it would be."""
+
+    scenario: Scenario
+    book: Book
+    lived: Lived
+    bill: Bill
+
+    @property
+    def microdollars(self) -> int:
+        """The month's bill."""
+        return self.bill.microdollars
+
+    @property
+    def dollars_per_thousand(self) -> float:
+        """Dollars per thousand calls that were served."""
+        return self.microdollars / 1e3 / max(1, self.lived.calls - self.lived.refused)
+
+    @property
+    def gpu_share(self) -> float:
+        """How much of the bill is the GPU's."""
+        return self.bill.gpu_microdollars / max(1, self.microdollars)
+
+    @property
+    def operations(self) -> Operations:
+        """What a call does in Firestore and of functions."""
+        return operations(self.scenario, self.lived)
+
+
+def forecast(scenario: Scenario, book: Book) -> Forecast:
+    """Simulate a month and price it."""
+    lived = simulated(scenario, rules_of(scenario, book))
+    return Forecast(scenario=scenario, book=book, lived=lived, bill=bill(used(scenario, lived, book), book))
+
+
+def rules_of(scenario: Scenario, book: Book) -> Rules:
+    """Return how the provider's workers behave. A rented machine is there from the first second to the last."""
+    rented = book.kind is Kind.MACHINE
+    least, most = book.billing.idle_seconds_least or 0, book.billing.idle_seconds_most or 10**9
+    return Rules(
+        workers_max=scenario.workers_max,
+        workers_min=scenario.workers_max if rented else min(scenario.workers_min, scenario.workers_max),
+        jobs_at_once=scenario.jobs_at_once,
+        pull_seconds=scenario.pull_seconds,
+        start_seconds=scenario.cold_start_seconds,
+        idle_seconds=min(max(scenario.idle_seconds, least), most),
+        wait_seconds_max=scenario.wait_seconds_max,
+        bills_pull=book.gpu.bills_image_pull,
+        bills_start=book.gpu.bills_start,
+        bills_idle=book.gpu.bills_idle,
+        granularity_ms=book.gpu.granularity_ms,
+        min_charge_ms=book.gpu.min_charge_ms,
+    )
+
+
+@lru_cache(maxsize=256)
+def simulated(scenario: Scenario, rules: Rules) -> Lived:
+    """Run a month; the same month is run once."""
+    at, times = _calls(_traffic_only(scenario))
+    return live(at, times, rules, until=scenario.seconds)
+
+
+@lru_cache(maxsize=8)
+def _calls(scenario: Scenario) -> tuple[Seconds, Seconds]:
+    return calls(scenario)
+
+
+def _traffic_only(scenario: Scenario) -> Scenario:
+    """Return a scenario that differs only where the traffic does, so that it is drawn once."""
+    return Scenario(
+        **{
+            name: getattr(scenario, name)
+            for name in (
+                "calls_per_month",
+                "compute_seconds",
+                "shape",
+                "gap_cv",
+                "compute_cv",
+                "trace",
+                "days",
+                "seed",
+            )
+        }
+    )
+
+
+def changed(scenario: Scenario, **changes: object) -> Scenario:
+    """Return the scenario with other values, unchecked."""
+    return msgspec.structs.replace(scenario, **changes)

@@ -1,0 +1,128 @@
+"""How forecasts look on a terminal of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from rich.table import Table
+
+from twohop.cost.bill import number
+from twohop.cost.compare import Option
+from twohop.cost.forecast import Forecast
+from twohop.cost.what_if import FACTORS, Swing
+from twohop.cost.worst import Bound
+from twohop.show import Column, table
+
+_NANODOLLARS_PER_DOLLAR = 10**9
+
+
+def money(microdollars: float) -> str:
+    """Return dollars with two decimals, or more where two would say nothing."""
+    value = microdollars / 1e6
+    return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.6f}"
+
+
+def bill_table(found: Forecast) -> Table:
+    """Return the bill, a line a thing that costs."""
+    made = table(
+        Column(name="line", may_shrink=True, total="month"),
+        Column(name="quantity", number=True),
+        Column(name="unit", may_shrink=True),
+        Column(name="$ a unit", number=True),
+        Column(name="free", number=True),
+        Column(name="cost", number=True, total=money(found.microdollars)),
+        Column(name="read"),
+    )
+    for line in found.bill.lines:
+        rate = f"{float(line.nanodollars) / _NANODOLLARS_PER_DOLLAR:.8f}".rstrip("0").rstrip(".")
+        free = short(line.free) if line.free else ""
+        cells = (line.title, short(line.quantity), line.unit, rate, free, money(line.microdollars))
+        made.add_row(*cells, f"{line.as_of:%y-%m}", style=None if line.microdollars else "dim")
+    return made
+
+
+def short(value: Fraction) -> str:
+    """Return a quantity in few characters."""
+    number_ = float(value)
+    if number_ >= 1e6:
+        return f"{number_ / 1e6:,.2f}M"
+    return f"{number_:,.0f}" if number_ >= 100 else number(Fraction(round(number_, 3)).limit_denominator(1000))
+
+
+def summary(found: Forecast) -> list[str]:
+    """Return what else the owner wants to know of the month."""
+    lived, does = found.lived, found.operations
+    lines = [
+        f"{money(found.dollars_per_thousand * 1e6)} per 1000 calls; {found.gpu_share:.0%} of the bill is the GPU's",
+        f"{does.invocations:g} invocations, {does.writes} Firestore writes and {does.reads:g} reads a call",
+        f"waiting for a worker: mean {lived.wait_mean:.1f} s, 95 of 100 at most {lived.wait_at(95):.1f} s; "
+        f"{lived.cold_share:.1%} of the calls meet a cold start",
+    ]
+    if lived.useful_seconds:
+        factor = lived.billed_seconds / lived.useful_seconds
+        lines.append(f"billed {factor:.2f} times the useful seconds, with {lived.starts:,} worker starts")
+    if lived.refused:
+        lines.append(f"{lived.refused:,} calls are given up: more workers, or a longer wait, would serve them")
+    return lines
+
+
+def options_table(options: Sequence[Option]) -> Table:
+    """Return ways to serve the traffic."""
+    made = table(
+        Column(name="hardware", may_shrink=True),
+        Column(name="how"),
+        Column(name="a month", number=True),
+        Column(name="wait", number=True),
+        Column(name="p95", number=True),
+        Column(name="idle", number=True),
+        Column(name="workers", number=True),
+    )
+    for one in options:
+        idle = f"{one.idle_seconds:g} s" if one.how == "serverless" else "-"
+        waits = (f"{one.wait_mean_seconds:.1f} s", f"{one.wait_p95_seconds:.1f} s")
+        style = "dim" if one.refused_share >= 0.01 else None
+        made.add_row(one.hardware, one.how, money(one.microdollars), *waits, idle, str(one.workers_max), style=style)
+    return made
+
+
+def designs_table(options: Sequence[Option]) -> Table:
+    """Return how a client can get its answer, and what the whole month costs then."""
+    made = table(
+        Column(name="design"), Column(name="a month", number=True), Column(name="what it is", may_shrink=True)
+    )
+    words = {
+        "hold": "the function holds the call open",
+        "poll": "the client asks a function again and again",
+        "webhook": "the provider calls back, the client listens to Firestore",
+    }
+    for one in sorted(options, key=lambda option: option.microdollars):
+        made.add_row(one.design.value, money(one.microdollars), words[one.design.value])
+    return made
+
+
+def tornado_table(swings: Sequence[Swing]) -> Table:
+    """Return what each price and assumption does to the bill."""
+    made = table(
+        Column(name="what", may_shrink=True),
+        Column(name="is"),
+        *(Column(name=f"x {float(factor):g}", number=True) for factor in FACTORS),
+    )
+    for swing in swings:
+        kind = "a price" if swing.is_price else "an assumption"
+        made.add_row(swing.name, kind, *(money(swing.microdollars[factor]) for factor in FACTORS))
+    return made
+
+
+def bounds_table(bounds: Sequence[Bound], *, binding: Bound | None = None) -> Table:
+    """Return limits with what each allows."""
+    made = table(
+        Column(name="limit", may_shrink=True),
+        Column(name="an hour", number=True),
+        Column(name="a day", number=True),
+        Column(name="because", may_shrink=True),
+    )
+    for one in bounds:
+        cells = (one.name, money(one.microdollars_per_hour), money(one.microdollars_per_day), one.because)
+        made.add_row(*cells, style="bold" if one is binding else None)
+    return made
