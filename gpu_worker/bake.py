@@ -8,6 +8,7 @@ fails the build here, and not each start of each worker.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 
 from worker.clock import SystemClock
 from worker.engines import open_engine
+from worker.engines.early.relay import RelayEngine
 from worker.engines.folder import find_folder
 from worker.errors import WorkerError
 from worker.log import EventLog
@@ -36,9 +38,12 @@ def bake(model: str, folder: Path) -> None:
     named = {} if model == PACKAGED_MODEL else {"MODEL": model}
     found = find_folder(Settings.from_env({"WORKER_SECRET": _NO_SECRET, **named}).model)
     shutil.copytree(found, folder)
-    settings = Settings.from_env({"WORKER_SECRET": _NO_SECRET, "MODEL": str(folder)})
+    early = {"EARLY": os.environ.get("EARLY", "on")}
+    settings = Settings.from_env({"WORKER_SECRET": _NO_SECRET, "MODEL": str(folder), **early})
     clock = SystemClock()
-    start(lambda: open_engine(settings), log=EventLog(), clock=clock, began_ms=clock.monotonic_ms())
+    engine, _ = start(lambda: open_engine(settings), log=EventLog(), clock=clock, began_ms=clock.monotonic_ms())
+    if isinstance(engine, RelayEngine):
+        engine.check()
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def _worker() -> Server:
         command=lambda _programs, _model, _port: [sys.executable, str(HERE.parent / "server.py")],
         request=_Signed(secret.encode()),
         vector=lambda answer: answer["outputs"],
-        env={"WORKER_SECRET": secret, "PYTHONPATH": ":".join(str(CHECKOUT / part) for part in parts)},
+        env={"EARLY": "on", "WORKER_SECRET": secret, "PYTHONPATH": ":".join(str(CHECKOUT / part) for part in parts)},
     )
 
 

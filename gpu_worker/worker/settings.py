@@ -132,6 +132,8 @@ class Settings:
     hardware: Hardware = Hardware()
     metrics: bool = True
     """Whether `/metrics` is answered: to anybody who reaches the port, as Prometheus expects."""
+    early: bool = False
+    """Whether numpy answers on the CPU while torch is still on its way; see `worker.engines.early`."""
     code: str = ""
     """The owner's own Python file, or nothing."""
 
@@ -155,6 +157,7 @@ class Settings:
             limits=_limits(env),
             hardware=_hardware(env),
             metrics=_choice(env, "METRICS", _Switch.ON) is _Switch.ON,
+            early=_choice(env, "EARLY", _Switch.OFF) is _Switch.ON,
             code=_text(env, "CODE", ""),
         )
 

@@ -32,7 +32,17 @@ def open_engine(settings: Settings) -> Engine:
 
 def _built_in(settings: Settings, folder: Path) -> Engine:
     task = read_task(folder) if settings.task is Task.AUTO else settings.task
-    return _engine(task, folder, settings.limits, settings.hardware)
+    engine = _engine(task, folder, settings.limits, settings.hardware)
+    if settings.early and task is Task.EMBEDDINGS and isinstance(engine, PreferredEngine):
+        return _early(folder, settings.limits, engine)
+    return engine
+
+
+def _early(folder: Path, limits: Limits, engine: Engine) -> Engine:
+    from worker.engines.early.embeddings import EarlyEmbeddingsEngine  # brings numpy and tokenizers
+    from worker.engines.early.relay import RelayEngine
+
+    return RelayEngine(EarlyEmbeddingsEngine(folder, limits), engine, log=EventLog())
 
 
 def _engine(  # noqa: PLR0911  # a table, with a type checker's eye

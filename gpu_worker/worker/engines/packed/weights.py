@@ -10,15 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from worker.engines.folder import read_json
 from worker.engines.packed import names
+from worker.engines.packed.files import todays_name, weight_files
 from worker.errors import ModelError
 
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-_OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}
-"""What the first checkpoints called the two of a layer norm."""
 
 
 class Weights:
@@ -38,10 +34,10 @@ class Weights:
         """
         tensors: dict[str, tuple[Any, str]] = {}
         try:
-            for name in _files(folder):
+            for name in weight_files(folder):
                 file = safe_open(folder / name, framework="pt")
                 keys: list[str] = file.offset_keys()  # type: ignore[no-untyped-call]  # safetensors types no methods
-                tensors |= {_today(key): (file, key) for key in keys}
+                tensors |= {todays_name(key): (file, key) for key in keys}
         except (OSError, SafetensorError) as exc:
             raise ModelError(f"the model's weights cannot be read: {exc}") from exc
         return cls(tensors, prefix)
@@ -63,17 +59,3 @@ class Weights:
         if tuple(tensor.shape) != shape or tensor.dtype not in _DTYPES:
             raise ModelError(f"the weight {name} is {tuple(tensor.shape)} of {tensor.dtype}; the model needs {shape}")
         return tensor
-
-
-def _files(folder: Path) -> list[str]:
-    if (folder / _SINGLE).is_file():
-        return [_SINGLE]
-    shards = read_json(folder / _INDEX, {}).get("weight_map", {})
-    if not shards:
-        raise ModelError(f"the model's folder has neither {_SINGLE} nor {_INDEX}")
-    return sorted(set(shards.values()))
-
-
-def _today(name: str) -> str:
-    ending = next((ending for ending in _OLD_ENDINGS if name.endswith(ending)), "")
-    return name.removesuffix(ending) + _OLD_ENDINGS[ending] if ending else name
