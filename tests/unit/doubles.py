@@ -21,6 +21,7 @@ from gate.ports import (
     Capabilities,
     Credentials,
     Denied,
+    Documents,
     Order,
     ProviderHealth,
     ProviderJob,
@@ -219,7 +220,7 @@ class StrideSleep:
         await asyncio.sleep(0)
 
 
-async def fill(store: SqliteLedger, documents: Mapping[str, dict[str, Any]]) -> None:
+async def fill(store: Documents, documents: Mapping[str, dict[str, Any]]) -> None:
     """Write documents by path."""
     for path, document in documents.items():
         await store.write(path, document)

@@ -46,15 +46,13 @@ class DeadMansSwitch:
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """Return an app that answers as this one does, and looks."""
+        return _Watched(app, self._look)
 
-        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
-            now = self._clock.now()
-            if self._asked_at is None or now - self._asked_at >= _ASKED_EVERY:
-                self._asked_at = now
-                self._asking = asyncio.create_task(self._ask(now))  # The loop forgets tasks that nobody holds on to.
-            await app(scope, receive, send)
-
-        return watched
+    def _look(self) -> None:
+        now = self._clock.now()
+        if self._asked_at is None or now - self._asked_at >= _ASKED_EVERY:
+            self._asked_at = now
+            self._asking = asyncio.create_task(self._ask(now))  # The loop forgets tasks that nobody holds on to.
 
     async def _ask(self, now: datetime) -> None:
         try:
@@ -63,6 +61,18 @@ class DeadMansSwitch:
                 await self._open_alarm().observe([_silence()])
         except GateError as exc:
             self._log.warning("watch.not_checked", reason=str(exc))
+
+
+class _Watched:
+    """An app, and not a function: Starlette's router would take a function for a handler of requests."""
+
+    def __init__(self, app: ASGIApp, look: Callable[[], None]) -> None:
+        self._app = app
+        self._look = look
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._look()
+        await self._app(scope, receive, send)
 
 
 def memory_of(document: dict[str, Any] | None, log: EventLog) -> Memory | None:
