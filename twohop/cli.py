@@ -32,6 +32,7 @@ _SECTIONS = {
         "plan": ("twohop.commands.plan:plan", "Plans: show and change what callers may do."),
         "user": ("twohop.commands.user:user", "One user: their plan, their own limits, disabled or not."),
         "token": ("twohop.commands.token:token", "API tokens: made for a user, listed, found, revoked."),
+        "cache": ("twohop.commands.cache:cache", "Answers that are given again, at no GPU cost."),
         "budget": ("twohop.commands.budget:budget", "The global budget that nothing goes beyond."),
     },
     "See what happened": {

@@ -20,3 +20,5 @@ class Answer:
     quota: tuple[Remaining, ...]
     repeated: bool = False
     """Another request started the job, and for this one nothing was counted."""
+    cached: bool = False
+    """That was an equal request of the same caller, and the model's answers are kept for a while."""

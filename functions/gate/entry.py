@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from gate.admission import Admission
+from gate.caching import JobName, names_of
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.job import Job, JobState, Settlement, job_id_for
 from gate.log import EventLog
@@ -25,8 +26,6 @@ from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.request import InferRequest, check_raw_size, check_size, payload_digest
 from gate.settling import Settling
 
-_ROUNDS_MAX = 5
-"""How often one idempotency key may start anew after tries that were released."""
 _SWEEP_MARGIN = timedelta(seconds=60)
 
 Join = Callable[[Job, str], Awaitable[Job]]
@@ -42,6 +41,8 @@ class Held:
     request: InferRequest
     body: bytes
     """What the worker is sent."""
+    keeps_result: bool = False
+    """An equal request may come for the same answer."""
 
     @property
     def job(self) -> Job:
@@ -55,6 +56,8 @@ class Joined:
 
     job: Job
     policy: Policy
+    cached: bool = False
+    """The two did not say that they are one; what they ask is equal."""
 
 
 class Entry:
@@ -94,17 +97,18 @@ class Entry:
         check_raw_size(size_bytes, policy.plan)
         body = self._checked_body(caller, request, policy)
         self._warn_if_unholdable(policy)
-        for round_number in range(_ROUNDS_MAX):
-            job = self._new_job(caller, policy, request, body, round_number)
-            outcome = await self._hold(job, policy, may_repeat=request.idempotency_key is not None)
+        digest = payload_digest(body)
+        for name in self._names(request, digest, policy):
+            job = self._new_job(caller, policy, digest, name)
+            outcome = await self._hold(job, policy, may_repeat=name.repeats)
             if isinstance(outcome, Admitted):
                 self._log_held(outcome.job)
-                return Held(admitted=outcome, policy=policy, request=request, body=body)
-            earlier = await join(outcome.job, job.payload_digest)
-            if earlier.state is not JobState.RELEASED:
-                return Joined(job=earlier, policy=policy)
+                return Held(admitted=outcome, policy=policy, request=request, body=body, keeps_result=name.repeats)
+            earlier = await join(outcome.job, digest)
+            if _can_be_told_again(earlier, name):
+                return Joined(job=earlier, policy=policy, cached=name.cached)
         raise ProviderUnavailableError(
-            f"{_ROUNDS_MAX} tries with one idempotency key were released",
+            "all tries with one idempotency key were released",
             public_message="The model could not be reached for this request. Use a new key to try again.",
         )
 
@@ -137,17 +141,25 @@ class Entry:
                 held = self._model.worst_case_microdollars
                 self._log.error("limit.below_one_hold", limit=limit, value=value, held_microdollars=held)
 
-    def _new_job(self, caller: Caller, policy: Policy, request: InferRequest, body: bytes, round_number: int) -> Job:
+    def _names(self, request: InferRequest, digest: str, policy: Policy) -> Iterator[JobName]:
+        return names_of(
+            request,
+            digest,
+            cache_seconds=policy.config.cache_seconds.get(self._model.name),
+            now=self._clock.now(),
+            random=lambda: secrets.token_hex(16),
+        )
+
+    def _new_job(self, caller: Caller, policy: Policy, digest: str, name: JobName) -> Job:
         now = self._clock.now()
-        key = request.idempotency_key or secrets.token_hex(16)
         longest = timedelta(milliseconds=self._model.wait_ms_max + self._model.execution_ms_max)
         return Job(
-            job_id=job_id_for(caller.uid, f"{round_number}:{key}"),
+            job_id=job_id_for(caller.uid, name.text),
             caller=caller.uid,
             # The plan is that of the token's owner; the money is counted with what other tokens spend.
             cohort=(Cohort.TOKEN if caller.token_id else caller.cohort).value,
             model=self._model.name,
-            payload_digest=payload_digest(body),
+            payload_digest=digest,
             attempt=secrets.token_hex(8),
             held_microdollars=self._model.worst_case_microdollars,
             held_gpu_ms=self._model.worst_case_gpu_ms,
@@ -176,3 +188,11 @@ class Entry:
 
     def _log_held(self, job: Job) -> None:
         self._log.info("job.held", job_id=job.job_id, caller=job.caller, held_microdollars=job.held_microdollars)
+
+
+def _can_be_told_again(earlier: Job, name: JobName) -> bool:
+    """Return whether a job is an answer to another request of its name. An error is, only if the caller says so."""
+    if earlier.state is JobState.RELEASED:
+        return False
+    answered = earlier.result is not None or earlier.result_url is not None
+    return answered or not name.cached or not earlier.state.final

@@ -65,7 +65,13 @@ class Jobs:
         entered = await self._entry.enter(caller, request, size_bytes=size_bytes, join=_as_it_stands)
         if isinstance(entered, Joined):
             quota = await self._quotas.of(caller.uid, entered.policy)
-            return Answer(job=entered.job, outputs=outputs_of(entered.job), quota=quota, repeated=True)
+            return Answer(
+                job=entered.job,
+                outputs=outputs_of(entered.job),
+                quota=quota,
+                repeated=True,
+                cached=entered.cached,
+            )
         # A caller who goes away may come back for it.
         job = await self._settling.surely(self._hand_over(entered))
         quota = self._quotas.after(entered.admitted, None, entered.policy)

@@ -113,6 +113,9 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     plans: dict[Cohort, Name]
     """The plan of a caller who has none of their own, by cohort. A cohort that is not here is refused."""
     alerts: AlertThresholds = AlertThresholds()
+    cache_seconds: dict[str, Annotated[int, Meta(ge=1, le=2_592_000)]] = {}
+    """How long an answer of a model is given again to the caller who got it, by the model's name as callers give it.
+    A model that is not here is asked each time."""
     budget_microdollars_per_hour: Count | None = None
     cohort_budgets: dict[Cohort, Budget] = {}
     """What all callers of a cohort may spend together, within the budget above."""

@@ -205,7 +205,7 @@ class Gate:
 
     def _settlement(self, held: Held, ended: ProviderJob) -> Settlement:
         settlement = settlement_for(ended, held.job, self._model.tariff, wait_ms=self._elapsed_ms(held.job))
-        if held.request.idempotency_key is not None and not settlement.failure:
+        if held.keeps_result and not settlement.failure:
             return replace(settlement, result=kept_result(ended))
         return settlement
 
@@ -224,7 +224,7 @@ class Gate:
         if job.state.final and job.result is None and job.result_url is None:
             raise failure_again(job)
         quota = await self._quotas.of(job.caller, joined.policy)
-        return Answer(job=job, outputs=outputs_of(job), quota=quota, repeated=True)
+        return Answer(job=job, outputs=outputs_of(job), quota=quota, repeated=True, cached=joined.cached)
 
     async def _abandon(self, job: Job, seen: ProviderJob | None, *, began: bool) -> Job:
         """Stop a job whose caller went away, and settle it at what it used."""

@@ -613,6 +613,7 @@ def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
             "concurrency": {"limit": 2, "remaining": 2, "resets_at": None},
         },
         "repeated": False,
+        "cached": False,
     }
     assert msgspec.json.decode(msgspec.json.encode(answer)) == answer
     assert quota_json(()) == {}

@@ -15,7 +15,9 @@ from gate.ports import Part
 def answer_json(answer: Answer) -> dict[str, Any]:
     """Return the result of `infer` and `submit`: the job, with what is left of each limit."""
     told = job_json(answer.job, outputs=answer.outputs)
-    return {**told, "quota": quota_json(answer.quota), "repeated": answer.repeated}
+    if answer.cached:
+        told["usage"] = dict.fromkeys(told["usage"], 0)  # Whoever asked first has paid.
+    return {**told, "quota": quota_json(answer.quota), "repeated": answer.repeated, "cached": answer.cached}
 
 
 def job_json(job: Job, *, outputs: Any = None) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class InferResult(JobResult, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     quota: dict[str, Left]
     repeated: bool
+    cached: bool
 
 
 class QuotaResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
