@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -41,7 +42,14 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
 
     async def page(request: Request) -> HTMLResponse:
         url = request.base_url
-        words = {"base": str(url).rstrip("/"), "project": project, "host": url.hostname, "port": url.port or 80}
+        model = html.escape(hop1.settings.model_name)
+        words = {
+            "base": str(url).rstrip("/"),
+            "project": project,
+            "model": model,
+            "host": url.hostname,
+            "port": url.port or 80,
+        }
         text = _PAGE.read_text("utf-8")
         for word, value in words.items():
             text = text.replace("{{" + word + "}}", str(value))

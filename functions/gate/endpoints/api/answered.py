@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gate.answer import Answer
 from gate.endpoints.api.errors import ModelNotFoundError
-from gate.errors import ConflictError
+from gate.errors import ConflictError, InvalidRequestError
 from gate.service import Gate
 
 
@@ -26,6 +28,21 @@ def check_model(name: str, gate: Gate) -> None:
             f"no model {name[:80]!r}",
             public_message=f"There is no model {name[:80]!r} here. `GET /v1/models` lists those that there are.",
         )
+
+
+@contextmanager
+def task_told(parameter: str, sentence: str) -> Iterator[None]:
+    """Say of which task a model is not, where the worker does not know the one parameter that all of that task take.
+
+    Raises:
+        InvalidRequestError: it says so.
+    """
+    try:
+        yield
+    except InvalidRequestError as exc:
+        if f"unknown parameter '{parameter}'" in exc.public_message:
+            raise InvalidRequestError(sentence) from exc
+        raise
 
 
 def outputs_of(answer: Answer) -> Any:

@@ -235,7 +235,7 @@ def _made_ready(route: Route) -> _Served:
         for text, name, kind in _pieces(route.path)
     )
     decoder = None if route.request is None else Decoder(route.request)
-    return _Served(route=route, pattern=re.compile(pattern), decoder=decoder)
+    return _Served(route=route, pattern=re.compile(pattern, re.DOTALL), decoder=decoder)
 
 
 def _pieces(path: str) -> Iterable[tuple[str, str, str]]:

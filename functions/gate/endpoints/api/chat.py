@@ -15,6 +15,7 @@ from gate.endpoints.api.generation import (
     FinishReason,
     WritingRequest,
     WritingUsage,
+    answered,
     check_writing,
     id_of,
     pieces,
@@ -142,7 +143,7 @@ class ChatEndpoint:
         )
         if payload.stream:
             return self._events(asked, request)
-        answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
+        answer = await answered(self._gate, asked, request)
         [one] = written(outputs_of(answer))
         body = ChatCompletion(
             id=id_of(answer, "chatcmpl"),

@@ -16,6 +16,7 @@ from gate.endpoints.api.generation import (
     FinishReason,
     WritingRequest,
     WritingUsage,
+    answered,
     check_writing,
     id_of,
     pieces,
@@ -79,7 +80,7 @@ class CompletionsEndpoint:
         request = InferRequest(inputs=_inputs(payload), parameters=parameters, idempotency_key=asked.idempotency_key)
         if payload.stream:
             return self._events(asked, request)
-        answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
+        answer = await answered(self._gate, asked, request)
         texts = written(outputs_of(answer))
         choices = [
             CompletionChoice(index=index, text=one.text, finish_reason=one.finish_reason)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gate.endpoints.api.answered import check_model, outputs_of
+from gate.endpoints.api.answered import check_model, outputs_of, task_told
 from gate.endpoints.api.routes import Asked, Reply
 from gate.errors import InvalidRequestError, JobFailedError
 from gate.request import InferRequest
@@ -78,7 +78,8 @@ class EmbeddingsEndpoint:
         request = InferRequest(
             inputs=list(texts), parameters={"normalize": True}, idempotency_key=asked.idempotency_key
         )
-        answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
+        with task_told("normalize", _NO_VECTORS):
+            answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
         vectors = _vectors(outputs_of(answer), len(texts))
         self._length = len(vectors[0])
         tokens = answer.job.spent.tokens if answer.job.spent else 0

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gate.answer import Answer
-from gate.endpoints.api.answered import outputs_of
+from gate.endpoints.api.answered import outputs_of, task_told
 from gate.endpoints.api.routes import Asked
 from gate.errors import InvalidRequestError, JobFailedError
 from gate.ports import Part
@@ -21,6 +21,7 @@ FinishReason = Literal["stop", "length"]
 Stop = Annotated[str, Meta(min_length=1, max_length=200)]
 Zero = Annotated[float, Meta(ge=0, le=0)]
 DONE = b"[DONE]"
+_NO_TEXTS = "This model does not write texts."
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,8 +115,18 @@ def written(outputs: Any) -> list[Written]:
     try:
         generated = [msgspec.convert(group, list[_Generated])[0] for group in groups]
     except (msgspec.ValidationError, IndexError) as exc:
-        raise JobFailedError("the outputs are no texts", public_message="This model does not write texts.") from exc
+        raise JobFailedError("the outputs are no texts", public_message=_NO_TEXTS) from exc
     return [_written(one) for one in generated]
+
+
+async def answered(gate: Gate, asked: Asked, request: InferRequest) -> Answer:
+    """Return the answer to one prompt or several.
+
+    Raises:
+        GateError: as `Gate.infer`.
+    """
+    with task_told("return_full_text", _NO_TEXTS):
+        return await gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
 
 
 async def pieces(gate: Gate, asked: Asked, request: InferRequest) -> AsyncGenerator[str | Written, None]:
@@ -125,16 +136,17 @@ async def pieces(gate: Gate, asked: Asked, request: InferRequest) -> AsyncGenera
         GateError: as `Gate.stream`.
     """
     told = ""
-    async with aclosing(gate.stream(asked.caller, request, size_bytes=asked.size_bytes)) as steps:
-        async for step in steps:
-            if isinstance(step, Part):
-                told += step.text
-                yield step.text
-            else:
-                [end] = written(outputs_of(step))
-                # A job that was answered before, or whose provider cannot stream, has told nothing until now.
-                yield end.text.removeprefix(told)
-                yield end
+    with task_told("return_full_text", _NO_TEXTS):
+        async with aclosing(gate.stream(asked.caller, request, size_bytes=asked.size_bytes)) as steps:
+            async for step in steps:
+                if isinstance(step, Part):
+                    told += step.text
+                    yield step.text
+                else:
+                    [end] = written(outputs_of(step))
+                    # A job that was answered before, or whose provider cannot stream, has told nothing until now.
+                    yield end.text.removeprefix(told)
+                    yield end
 
 
 def total(usages: list[WritingUsage]) -> WritingUsage:
