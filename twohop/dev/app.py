@@ -41,19 +41,7 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
         await hop1.close()
 
     async def page(request: Request) -> HTMLResponse:
-        url = request.base_url
-        model = html.escape(hop1.settings.model_name)
-        words = {
-            "base": str(url).rstrip("/"),
-            "project": project,
-            "model": model,
-            "host": url.hostname,
-            "port": url.port or 80,
-        }
-        text = _PAGE.read_text("utf-8")
-        for word, value in words.items():
-            text = text.replace("{{" + word + "}}", str(value))
-        return HTMLResponse(text)
+        return HTMLResponse(_page(request, project=project, model=hop1.settings.model_name))
 
     async def healthz(_: Request) -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -94,6 +82,22 @@ def _result_route(hop1: Hop1) -> Callable[[Request], Awaitable[Response]]:
         return Response(content, media_type="application/json", headers={"access-control-allow-origin": "*"})
 
     return result
+
+
+def _page(request: Request, *, project: str, model: str) -> str:
+    """Return the first page, with the words of this very server in it."""
+    url = request.base_url
+    words = {
+        "base": str(url).rstrip("/"),
+        "project": project,
+        "model": html.escape(model),
+        "host": url.hostname,
+        "port": url.port or 80,
+    }
+    text = _PAGE.read_text("utf-8")
+    for word, value in words.items():
+        text = text.replace("{{" + word + "}}", str(value))
+    return text
 
 
 async def _sweep_for_ever(hop1: Hop1) -> None:
