@@ -5,6 +5,7 @@ Importing this file needs no environment, no secret and no network: firebase-too
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -141,6 +142,10 @@ async def budget(event: CloudEvent) -> None:
 
     await watchroom().hear_of_budget(event.get_data())
 
+
+# The server forks after this import. What is here now is left out of every collection, so that the forked process
+# goes on sharing its memory instead of writing a mark into each page.
+gc.freeze()
 
 if "K_SERVICE" in os.environ:
     # An instance that cannot serve must not start: the deployment fails with the reason, and the old one goes on.

@@ -15,6 +15,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from bench.live import BenchError
 from infra.bench import parts, report
 from infra.bench.findings import Finding, keep
@@ -43,13 +45,14 @@ def main() -> int:
     failed = 0
     for part in arguments.only or report.PARTS:
         say(f"── {part}")
+        load = os.getloadavg()[0]
         try:
             finding = _measured(part, run)
         except (BenchError, LoadError) as exc:
             failed += 1
             say(f"{part} could not be measured: {exc}")
             continue
-        keep(finding, run.findings)
+        keep(msgspec.structs.replace(finding, load=round(load, 1)), run.findings)
         for goal in finding.goals:
             say(f"{'met    ' if goal.met else 'NOT MET'} {goal.what}: {goal.measured}; goal {goal.goal}")
     if not arguments.quick:

@@ -41,6 +41,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     """Of the bars."""
     versions: dict[str, dict[str, str]] = {}
+    load: float = 0
+    """Processes that wanted a core in the minute before it was measured."""
     facts: dict[str, float] = {}
     """Numbers that other parts reckon with."""
 

@@ -46,7 +46,7 @@ def section(found: Sequence[Finding]) -> str:
     goals = [goal for finding in found for goal in finding.goals]
     head = ("what", "goal", "measured", "met")
     rows = [[goal.what, goal.goal, goal.measured, "yes" if goal.met else "**no**"] for goal in goals]
-    parts = [f"### {finding.title}\n\n{finding.text}" for finding in found]
+    parts = [f"### {finding.title}\n\n{finding.text}\n\nLoad before: {finding.load:.1f}." for finding in found]
     again = (
         "### To run it again\n\n    make bench\n    make bench ONLY=throughput\n\n"
         "Ratios are worth more than the numbers beside them: those are of one machine, one day."
