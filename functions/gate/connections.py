@@ -2,7 +2,7 @@
 
 An `httpx` transport, so that all above it is httpx's: requests, responses, errors, timeouts. Below, instead of
 httpcore, is one asyncio protocol a connection, read by httptools, which is Node's own parser: httpcore takes a
-millisecond of the instance's one core for a call, and this a twelfth of that (ADR 0007).
+millisecond of the instance's one core for a call, and this a twelfth of that (ADR 0008).
 
 HTTP/1.1 alone, and no answer to HEAD: nothing that hop 1 calls needs more.
 """

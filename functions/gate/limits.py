@@ -48,7 +48,7 @@ class LimitName(StrEnum):
         return self.startswith("token_budget_")
 
 
-# Each call makes some sixty of the next two, and a struct is made in a tenth of a dataclass's time (ADR 0007).
+# Each call makes some sixty of the next two, and a struct is made in a tenth of a dataclass's time (ADR 0008).
 class Limit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A ceiling on one counter."""
 

@@ -1,6 +1,6 @@
 """The one module that speaks to Firestore, by its REST API, on connections that are kept.
 
-The SDK does the same by gRPC, and takes longer to import than the whole of hop 1 and half of its memory (ADR 0007).
+The SDK does the same by gRPC, and takes longer to import than the whole of hop 1 and half of its memory (ADR 0008).
 
 Every call states its timeout, and every error ends here: it leaves as `LedgerError`, or as `PreconditionError` if a
 commit found a document other than it demands.

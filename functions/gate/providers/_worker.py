@@ -61,6 +61,7 @@ class WorkerOverHttp:
     ) -> None:
         self._name = name
         self._url = url
+        self._host = str(url.copy_with(raw_path=b"/")).removesuffix("/")
         self._sign = sign
         self._clock = clock
         self._http = http
@@ -189,7 +190,7 @@ class WorkerOverHttp:
 
     def _beside(self, path: str) -> str:
         """Return the address of another of the worker's routes."""
-        return str(self._url.copy_with(raw_path=path.encode()))
+        return f"{self._host}{path}"
 
     def _post(self, order: Order, *, path: str | None = None) -> Ask:
         headers = {"content-type": "application/json", **self._sign(order)}
