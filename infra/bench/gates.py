@@ -87,7 +87,7 @@ def hop1(**env: str) -> Gate:
             headers=_JSON,
             tokens=around.tokens,
         ),
-        telling=("functions-framework", "uvicorn", "uvloop", "httptools", "httpx", "msgspec", "PyJWT"),
+        telling=("functions-framework", "uvicorn", "httptools", "httpx", "msgspec", "PyJWT"),
         does="RS256, hold, call, settle; a durable ledger",
     )
 
