@@ -1,0 +1,86 @@
+"""An event loop whose time jumps to the next timer, so that a day passes as fast as it can be computed.
+
+run_virtual(main())          everything that sleeps on the loop sleeps virtually
+with outside(): await …      time stands still while something outside the loop works: a thread, a socket
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+_OUTSIDE_SECONDS = 0.05
+EPOCH = datetime(2026, 11, 25, tzinfo=UTC)
+"""Midnight, when a day's budget begins."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop with a time of its own, which begins at 0."""
+
+    def __init__(self) -> None:
+        self.now_seconds = 0.0
+        self.outside = 0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        """Return the virtual seconds that have passed."""
+        return self.now_seconds
+
+
+class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # it is chosen at run time
+    """Where another loop would wait for its next timer, moves the time there instead."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready, after moving the time if nothing is."""
+        if timeout is None or timeout <= 0:
+            return self._select(timeout)
+        if self._loop.outside:
+            return self._select(_OUTSIDE_SECONDS)
+        if ready := self._select(0):
+            return ready
+        self._loop.now_seconds += timeout
+        return []
+
+    def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
+        return found
+
+
+class LoopClock:
+    """A `gate.ports.Clock` that shows the running loop's time."""
+
+    def __init__(self, epoch: datetime = EPOCH) -> None:
+        self._epoch = epoch
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self._epoch + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+def run_virtual(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end on virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Let time stand still while something works that the loop's timers know nothing of."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        yield
+        return
+    loop.outside += 1
+    try:
+        yield
+    finally:
+        loop.outside -= 1
