@@ -32,7 +32,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now_seconds
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[valid-type, misc]  # it is chosen at run time
+class _JumpingSelector(selectors.DefaultSelector):
     """Where another loop would wait for its next timer, moves the time there instead."""
 
     def __init__(self, loop: VirtualLoop) -> None:
