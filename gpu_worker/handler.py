@@ -29,7 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 from gate import wire
 from worker.clock import SystemClock
 from worker.engines import open_engine
-from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnavailableError
+from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
 from worker.log import EventLog
 from worker.parts import Parts
 from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
@@ -136,8 +136,8 @@ async def _run_own(settings: Settings, queue: QueueSettings, began_ms: float) ->
 
 
 def _unfinished() -> wire.WorkResult:
-    message = "the worker stopped before the job was done; another try may do"
-    return wire.WorkResult(failure=wire.WorkFailure(code=UnavailableError.code, message=message))
+    exc = UnfinishedError()
+    return wire.WorkResult(failure=wire.WorkFailure(code=exc.code, message=str(exc)))
 
 
 def _run_sdk(settings: Settings, began_ms: float) -> int:

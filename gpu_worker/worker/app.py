@@ -30,7 +30,7 @@ from gate import wire
 from worker.door import Door
 from worker.encoding import encode
 from worker.errors import RefusedError
-from worker.exchange import left, read_in_time, respond, respond_result, signed_request
+from worker.exchange import answer_in_time, left, read_in_time, respond, respond_result, signed_request
 from worker.kept import KeptJobs
 from worker.kept_routes import KeptRoutes
 from worker.parts import Parts
@@ -122,7 +122,7 @@ class _Infer:
     async def _answer(self, signed: wire.SignedRequest, request: Request, send: Send) -> None:
         """Answer at the end, or as a stream from the first part on; drop the job if its client goes away."""
         parts = Parts()
-        answering = asyncio.create_task(self._service.answer(signed, parts))
+        answering = asyncio.create_task(answer_in_time(self._service, self._door, signed, parts))
         leaving = asyncio.create_task(left(request))
         for task in (answering, leaving):
             task.add_done_callback(lambda _: parts.wake())

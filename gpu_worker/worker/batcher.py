@@ -18,6 +18,7 @@ from worker.clock import Clock
 from worker.cost import CostModel
 from worker.engine import Engine, Item, Work, Writes
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
+from worker.fit import Fit
 from worker.log import EventLog
 from worker.measured import Measured
 from worker.request import Computed, Request
@@ -37,7 +38,7 @@ class Batcher:
     Args:
         clock: measures, and says when a request has expired.
         log: gets what went wrong with a batch.
-        tokens_max: of one batch, without padding; halved for good when memory runs out.
+        tokens_max: of one batch, without padding; fewer where memory does not hold them.
         batch_ms_max: how long a batch may be predicted to take.
         room_max: of what is written at once, in tokens of prompts and answers.
         measured: counts the batches.
@@ -57,7 +58,7 @@ class Batcher:
     ) -> None:
         self._clock = clock
         self._log = log
-        self._tokens_max = tokens_max
+        self._fit = Fit(tokens_max)
         self._batch_ms_max = batch_ms_max
         self._room_max = room_max
         self._measured = measured or Measured()
@@ -87,7 +88,7 @@ class Batcher:
                 clock=self._clock,
                 log=self._log,
                 measured=self._measured,
-                tokens_max=self._tokens_max,
+                tokens_max=self._fit.tokens,
                 room_max=self._room_max,
             )
 
@@ -160,7 +161,7 @@ class Batcher:
         return True
 
     def _fits(self, tokens: int, squares: int) -> bool:
-        if tokens > self._tokens_max:
+        if tokens > self._fit.tokens:
             return False
         return self._costs.predict_ms(tokens=tokens, squares=squares) <= self._batch_ms_max
 
@@ -191,12 +192,12 @@ class Batcher:
     def _run_in_halves(self, batch: _Batch) -> None:
         """Make do with smaller batches from now on; the requests do not notice."""
         tokens = sum(request.work.items[place].length for request, place in batch)
-        self._log.warning("batch.out_of_memory", items=len(batch), tokens=tokens)
-        self._measured.split()
+        self._fit.refused(tokens)
+        self._log.warning("batch.out_of_memory", items=len(batch), tokens=tokens, tokens_max=self._fit.tokens)
+        self._measured.split(tokens_max=self._fit.tokens)
         if len(batch) == 1:
             batch[0][0].fail(InputError(f"one input of {tokens} tokens is more than this worker has memory for"))
             return
-        self._tokens_max = max(1, min(self._tokens_max, tokens) // 2)
         middle = len(batch) // 2
         self._run(batch[:middle])
         self._run(batch[middle:])
@@ -212,7 +213,8 @@ class Batcher:
         ms = self._clock.monotonic_ms() - began_ms
         lengths = [request.work.items[place].length for request, place in batch]
         tokens = sum(lengths)
-        self._measured.batch(items=len(batch), tokens=tokens)
+        self._fit.fitted(tokens)
+        self._measured.batch(items=len(batch), tokens=tokens, tokens_max=self._fit.tokens)
         self._costs.observe(tokens=tokens, squares=sum(length**2 for length in lengths), ms=ms)
         for (request, place), row, length in zip(batch, rows, lengths, strict=True):
             request.rows[place] = row

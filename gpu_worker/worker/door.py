@@ -23,6 +23,7 @@ class Door:
         self._closed_because = _STARTING
         self._emptied = asyncio.Event()
         self._emptied.set()
+        self._given_up = asyncio.Event()
 
     @property
     def closed_because(self) -> str:
@@ -46,6 +47,14 @@ class Door:
     def shut(self) -> None:
         """Let no more jobs in. Those inside go on."""
         self._closed_because = "the worker is stopping; another one takes the job"
+
+    def give_up(self) -> None:
+        """Have those inside go, done or not."""
+        self._given_up.set()
+
+    async def given_up(self) -> None:
+        """Wait until those inside have to go."""
+        await self._given_up.wait()
 
     @contextmanager
     def enter(self) -> Iterator[None]:

@@ -31,6 +31,8 @@ class Work:
     items: Sequence[Item]
     finish: Callable[[Sequence[Any]], Any]
     """Turns the items' rows, in the items' order, into outputs: JSON, or numpy's arrays of finite numbers."""
+    written: Callable[[Sequence[Any]], int] = lambda _: 0
+    """Tells how many tokens were written to get the rows, where the engine is not one that `Writes`."""
 
     @property
     def tokens(self) -> int:

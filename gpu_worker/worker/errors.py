@@ -13,6 +13,7 @@
         ├── InputError               the input is at fault
         ├── OwnCodeError             the owner's own code failed (in `worker.own_code`)
         └── UnavailableError         not now: starting, stopping, or full
+            └── UnfinishedError          it was begun, and the worker had to stop
 
 Anything else is a bug or a failing device: code `internal`, with its traceback in the log alone.
 """
@@ -94,3 +95,10 @@ class UnavailableError(RefusedError):
 
     code = "unavailable"
     http_status = 503
+
+
+class UnfinishedError(UnavailableError):
+    """The worker had to stop in the middle of a job."""
+
+    def __init__(self) -> None:
+        super().__init__("the worker stopped before the job was done; another try may do")

@@ -1,4 +1,4 @@
-"""One exchange over HTTP: reading a signed request, noticing that its client left, and answering with a result."""
+"""One exchange over HTTP: reading a signed request, running it, noticing that its client left, and answering."""
 
 from __future__ import annotations
 
@@ -8,12 +8,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gate import wire
+from worker.door import Door
 from worker.encoding import encode
-from worker.errors import InputError, TooSlowError, UnauthenticatedError, UnavailableError
-from worker.service import too_large
+from worker.errors import InputError, TooSlowError, UnauthenticatedError, UnavailableError, UnfinishedError
+from worker.service import Service, too_large
+from worker.sink import Sink
 
 _STATUS = {InputError.code: InputError.http_status, UnavailableError.code: UnavailableError.http_status}
 _RETRY_SECONDS = 2
+
+
+async def answer_in_time(
+    service: Service, door: Door, request: wire.SignedRequest, sink: Sink | None = None
+) -> wire.WorkResult:
+    """Run an admitted request, and return its result; once the worker gives it up, that there is none."""
+    answering = asyncio.create_task(service.answer(request, sink))
+    ending = asyncio.create_task(door.given_up())
+    try:
+        await asyncio.wait((answering, ending), return_when=asyncio.FIRST_COMPLETED)
+        return answering.result() if answering.done() else service.refuse(UnfinishedError())
+    finally:
+        answering.cancel()
+        ending.cancel()
 
 
 def signed_request(request: Request, body: bytes) -> wire.SignedRequest:

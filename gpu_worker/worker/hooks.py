@@ -64,7 +64,7 @@ class HookedEngine:
                 return outputs
             return self._code.check_json("postprocess", self._code.call("postprocess", outputs, sent))
 
-        return Work(items=work.items, finish=finish)
+        return Work(items=work.items, finish=finish, written=work.written)
 
     def _preprocess(self, body: wire.WorkBody) -> wire.WorkBody:
         if self._code.preprocess is None:

@@ -45,6 +45,9 @@ async def serve(
     door.shut()
     log.info("worker.stopping")
     emptied = await door.emptied(seconds_max=settings.stop_seconds_max)
+    if not emptied:
+        door.give_up()
+        await door.emptied(seconds_max=_CONNECTIONS_SECONDS_MAX)
     server.should_exit = True
     await serving
     log.info("worker.stopped", jobs_finished=emptied)

@@ -17,6 +17,7 @@ from typing import Any
 from gate import wire
 from worker.door import Door
 from worker.encoding import encode
+from worker.exchange import answer_in_time
 from worker.service import Service
 
 _KEPT_MS = 30 * 60_000
@@ -70,7 +71,7 @@ class KeptJobs:
             return self._jobs[request.job_id]
         stay = ExitStack()
         stay.enter_context(self._door.stay())
-        task = asyncio.create_task(self._service.answer(request))
+        task = asyncio.create_task(answer_in_time(self._service, self._door, request))
         job = KeptJob(job_id=request.job_id, task=task, began_ms=self._clock.monotonic_ms())
         self._jobs[job.job_id] = job
         task.add_done_callback(lambda _: self._ended(job, stay))

@@ -39,6 +39,8 @@ class Numbers:
     tokens: int = 0
     memory_splits: int = 0
     """Batches that ran out of memory and were halved."""
+    batch_tokens_max: int = 0
+    """What the next batch may have, as far as memory has taught."""
     queue_seconds: Histogram = field(default_factory=lambda: Histogram(_SECONDS))
     compute_seconds: Histogram = field(default_factory=lambda: Histogram(_SECONDS))
     batch_items: Histogram = field(default_factory=lambda: Histogram(_ITEMS))
@@ -72,13 +74,15 @@ class Measured:
             self.numbers.queue_seconds.observe(queue_ms / 1_000)
             self.numbers.compute_seconds.observe(compute_ms / 1_000)
 
-    def batch(self, *, items: int, tokens: int) -> None:
-        """Count a batch that ran."""
+    def batch(self, *, items: int, tokens: int, tokens_max: int) -> None:
+        """Count a batch that ran, and note how many tokens the next one may have."""
         with self._lock:
+            self.numbers.batch_tokens_max = tokens_max
             self.numbers.batch_items.observe(items)
             self.numbers.batch_tokens.observe(tokens)
 
-    def split(self) -> None:
-        """Count a batch that did not fit into memory."""
+    def split(self, *, tokens_max: int) -> None:
+        """Count a batch that did not fit into memory, and note how many tokens the next one may have."""
         with self._lock:
+            self.numbers.batch_tokens_max = tokens_max
             self.numbers.memory_splits += 1

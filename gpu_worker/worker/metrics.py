@@ -39,6 +39,9 @@ class _Worker(Collector):
         yield CounterMetricFamily(
             "twohop_worker_memory_splits", "Batches halved for want of memory.", value=numbers.memory_splits
         )
+        yield GaugeMetricFamily(
+            "twohop_worker_batch_tokens_limit", "That are tried at once, as learned.", value=numbers.batch_tokens_max
+        )
         yield GaugeMetricFamily("twohop_worker_memory_peak_bytes", "The most in use.", value=peak_mib() * _MIB)
         yield _histogram("queue_seconds", "From reading a job to its first batch.", numbers.queue_seconds)
         yield _histogram("compute_seconds", "A job's share of the engine's time.", numbers.compute_seconds)

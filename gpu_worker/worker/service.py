@@ -40,7 +40,8 @@ class _Ran:
     """What an answered job was and took."""
 
     outputs: Any
-    work: Work
+    tokens: int
+    """That went through the model, and that it wrote."""
     computed: Computed
 
 
@@ -177,7 +178,8 @@ class Service:
             self._handover = Handover()
         computed = await self._handover.wait(computing)
         outputs = await self._read(is_quick, work.finish, computed.rows)
-        return _Ran(outputs=outputs, work=work, computed=computed)
+        tokens = work.tokens + computed.tokens_written + work.written(computed.rows)
+        return _Ran(outputs=outputs, tokens=tokens, computed=computed)
 
     async def _read(self, is_quick: bool, step: Callable[[_T], _U], given: _T) -> _U:
         """Take a step with a request: here, if that is quicker than to wake another thread for it."""
@@ -221,7 +223,7 @@ class Service:
             share_ms=part.share_ms,
             life_ms=part.life_ms,
             phases_ms=self._phases_untold,
-            tokens=ran.work.tokens + ran.computed.tokens_written if ran else 0,
+            tokens=ran.tokens if ran else 0,
             queue_ms=round(ran.computed.queue_ms) if ran else 0,
             batch_items=ran.computed.batch_items if ran else 0,
             memory_peak_mib=peak_mib(),

@@ -8,12 +8,13 @@ fails alone: the others are written again from their prompts if they must be, an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.clock import Clock
 from worker.engine import Item, Writes, Written
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
+from worker.fit import Fit
 from worker.log import EventLog
 from worker.measured import Measured
 from worker.request import Request
@@ -49,7 +50,7 @@ class Writing:
         log: gets what went wrong.
         measured: counts the steps.
         tokens_max: of the prompts that begin together.
-        room_max: of the prompts and all that may be written to them, in tokens; less once memory runs out.
+        room_max: of the prompts and all that may be written to them, in tokens; less where memory does not hold it.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Writing:
         self._log = log
         self._measured = measured
         self._tokens_max = tokens_max
-        self._room_max = room_max
+        self._fit = Fit(room_max)
         self._running: dict[int, Run] = {}
         self._again: deque[Run] = deque()
 
@@ -102,13 +103,12 @@ class Writing:
             if not self._is_gone(run.request):
                 yield run
         while waiting:
-            request = waiting[0]
+            request = waiting.popleft()
             if self._is_gone(request):
-                waiting.popleft()
                 continue
             request.taken += 1
-            if request.taken == len(request.items):
-                waiting.popleft()
+            if request.taken < len(request.items):
+                waiting.append(request)  # in turns: one text goes with the next, however many another request has
             yield Run(request=request, place=request.taken - 1)
 
     def _may_join(self, run: Run, taken: Sequence[Run]) -> bool:
@@ -117,9 +117,11 @@ class Writing:
             return True
         if run.alone or any(other.alone for other in company) or (taken and (run.apart or taken[-1].apart)):
             return False
-        room = sum(self._engine.room(other.item) for other in (*company, run))
         prompts = sum(other.item.length for other in (*taken, run))
-        return room <= self._room_max and (not taken or prompts <= self._tokens_max)
+        return self._room([*company, run]) <= self._fit.tokens and (not taken or prompts <= self._tokens_max)
+
+    def _room(self, runs: Iterable[Run]) -> int:
+        return sum(self._engine.room(run.item) for run in runs)
 
     def _is_gone(self, request: Request) -> bool:
         """Leave out a request that nobody waits for any more, or whose time has passed."""
@@ -178,15 +180,17 @@ class Writing:
 
     def _make_room(self, runs: Sequence[Run], *, kept: Sequence[Run]) -> None:
         """Let some begin again when others have ended, and let fewer be written together from now on."""
-        tokens = sum(self._engine.room(run.item) for run in runs)
-        self._log.warning("writing.out_of_memory", items=len(runs), beside=len(kept), tokens=tokens)
-        self._measured.split()
+        tokens = self._room(runs)
+        self._fit.refused(tokens + self._room(kept))
+        self._log.warning(
+            "writing.out_of_memory", items=len(runs), beside=len(kept), tokens=tokens, tokens_max=self._fit.tokens
+        )
+        self._measured.split(tokens_max=self._fit.tokens)
         if len(runs) == 1 and not kept:
             runs[0].request.fail(
                 InputError(f"a prompt and its answer of {tokens} tokens are more than this worker has memory for")
             )
             return
-        self._room_max = max(1, sum(self._engine.room(run.item) for run in kept) or min(self._room_max, tokens) // 2)
         self._begin_again(runs)
 
     def _part(self, runs: Sequence[Run], exc: Exception, *, alone: bool = False) -> None:
@@ -205,7 +209,9 @@ class Writing:
 
     def _keep(self, written: Sequence[Written], began_ms: float) -> None:
         share_ms = (self._clock.monotonic_ms() - began_ms) / max(len(written), 1)
-        self._measured.batch(items=len(written), tokens=len(written))
+        if any(one.row is not None for one in written):
+            self._fit.fitted(self._room(self._running.values()))
+        self._measured.batch(items=len(written), tokens=len(written), tokens_max=self._fit.tokens)
         for one in written:
             run = self._running[id(one.item)]
             run.request.count(began_ms=began_ms, share_ms=share_ms, batch_items=len(written))

@@ -135,6 +135,25 @@ async def test_a_client_that_leaves_its_stream_leaves_the_door() -> None:
     assert front.door.inside == 0
 
 
+@pytest.mark.parametrize(("inputs", "status"), [(["a", "last"], 200), (["last"], 503)], ids=["streaming", "not yet"])
+async def test_a_job_that_outlasts_the_stop_is_told_that_another_try_may_do(inputs: Any, status: int) -> None:
+    """Else it would read as the worker's own failure, which nobody tries again."""
+    front = Front()
+    front.door.open()
+    answering = asyncio.create_task(front.send(streamed(inputs)))
+    await asyncio.sleep(0.3)  # long enough for the first part
+    front.door.shut()
+    front.door.give_up()
+    response = await answering
+    told = events(response.text)[-1][1] if status == 200 else response.json()
+    front.engine.may_end.set()
+
+    assert response.status_code == status
+    assert told["error"]["code"] == "unavailable"
+    assert "another try" in told["error"]["message"]
+    assert front.door.inside == 0
+
+
 async def test_parts_that_nobody_reads_become_one() -> None:
     parts = Parts()
     for text in ("one", " two", " žluťoučký"):

@@ -39,7 +39,7 @@ def status(port: int, path: str) -> int:
 @pytest.mark.model
 def test_a_worker_lives_from_its_start_to_a_graceful_end() -> None:
     """It listens before it is ready, answers, and on SIGTERM finishes what it took and takes no more."""
-    with running("server.py") as worker:
+    with running("server.py", STOP_SECONDS_MAX="60") as worker:
         port = worker.event("worker.listening")["port"]
         assert (status(port, "/healthz"), status(port, "/readyz")) == (200, 503)
         start_ms = worker.event("worker.ready")["start_ms"]
@@ -53,7 +53,7 @@ def test_a_worker_lives_from_its_start_to_a_graceful_end() -> None:
 
 def assert_finishes_what_it_took(worker: Entry, port: int) -> None:
     answers: list[httpx.Response] = []
-    long = threading.Thread(target=lambda: answers.append(send(port, ["many words " * 60] * 100)))
+    long = threading.Thread(target=lambda: answers.append(send(port, ["many words " * 30] * 100)))
     for _ in range(2 + len(RUBBISH)):
         worker.event("job.done")
     long.start()

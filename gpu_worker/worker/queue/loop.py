@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from worker.clock import Clock, SystemClock
+from worker.errors import UnfinishedError
 from worker.log import EventLog
 from worker.queue.client import Client
 from worker.queue.freeze import watch_for_freezes
@@ -34,7 +35,7 @@ _BROKEN_SECONDS_MAX = 2.0
 """How long jobs may take to fail once the engine is broken."""
 _PLACES_MORE = 16
 """Results that may be on their way beside those of a full house: a slow link must not hold up the work."""
-_UNFINISHED = {"error": "the worker stopped before the job was done; another try may do"}
+_UNFINISHED = {"error": str(UnfinishedError())}
 
 
 async def run_queue(

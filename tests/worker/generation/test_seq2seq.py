@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gate import wire
 from tests.worker.generation.makers import load, make_seq2seq
 from tests.worker.tiny import run_together
 from worker.errors import InputError
@@ -28,8 +29,13 @@ def reference(folder: Path, text: str, **options: Any) -> str:
     return decoded
 
 
+BEAMS: dict[str, Any] = {"num_beams": 3, "length_penalty": 2.0, "no_repeat_ngram_size": 2, "repetition_penalty": 1.3}
+
+
 @pytest.mark.parametrize(
-    "options", [{"max_new_tokens": 9}, {"max_new_tokens": 7, "num_beams": 3}], ids=["1", "beams"]
+    "options",
+    [{"max_new_tokens": 9}, {"max_new_tokens": 7, "min_new_tokens": 5, **BEAMS}],
+    ids=["1", "beams"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_writes_what_transformers_writes_alone_and_together(
@@ -42,6 +48,17 @@ def test_each_kind_writes_what_transformers_writes_alone_and_together(
     assert run_together(engine, [(TEXTS, options)]) == [expected]
     assert run_together(engine, [(TEXTS[1], options), (TEXTS, {"max_new_tokens": 2})])[0] == expected[1]
     assert len({str(each) for each in expected}) > 1
+
+
+def test_usage_counts_what_was_written(tmp_path: Path) -> None:
+    """Neither what an answer begins with, nor what fills a short one up beside a longer one."""
+    engine = load(make_seq2seq(tmp_path, "Bart"))
+    work = engine.prepare(wire.WorkBody(model="", inputs=TEXTS, parameters={"max_new_tokens": 9}))
+    rows = engine.compute(work.items)
+    alone = [engine.prepare(wire.WorkBody(model="", inputs=text, parameters={"max_new_tokens": 9})) for text in TEXTS]
+
+    assert 0 < work.written(rows) <= 9 * len(TEXTS)
+    assert work.written(rows) == sum(each.written(engine.compute(each.items)) for each in alone)
 
 
 def test_a_task_of_several_is_told_by_its_prefix(tmp_path: Path) -> None:
@@ -60,6 +77,8 @@ def test_a_task_of_several_is_told_by_its_prefix(tmp_path: Path) -> None:
         ({"text": "x"}, {}, "inputs must be"),
         ("x", {"num_beams": 17}, "num_beams"),
         ("x", {"num_beams": 0}, "num_beams"),
+        ("x", {"length_penalty": "long"}, "length_penalty"),
+        ("x", {"repetition_penalty": 0}, "repetition_penalty"),
         ("x", {"max_new_tokens": 10**9}, "max_new_tokens"),
         ("x", {"temperature": 1}, "temperature"),
         ("x", {"tgt_lang": "de"}, "tgt_lang"),

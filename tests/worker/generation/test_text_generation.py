@@ -302,6 +302,16 @@ def test_no_more_are_written_together_than_there_is_room_for(engine: Any) -> Non
     assert len({each.text for each in sent}) == 1
 
 
+def test_one_text_waits_for_no_more_than_its_turn_beside_a_request_of_many(engine: Any) -> None:
+    """There is room for one at a time; the small request comes last and must not wait for all of the large one."""
+    bench = Bench(engine, room_max=20)
+    many = bench.send(["once"] * 12, max_new_tokens=12)
+    one = bench.send("once", max_new_tokens=12)
+
+    assert one.text == many.answer[0][0]["generated_text"]
+    assert one.future.result().queue_ms < many.future.result().compute_ms / 2
+
+
 def test_computed_by_itself_it_is_the_same(engine: Any, llama: Path) -> None:
     """As the engine's other callers have it: no batcher, nobody joins."""
     work = engine.prepare(wire.WorkBody(model="", inputs=PROMPTS, parameters={"max_new_tokens": 6}))

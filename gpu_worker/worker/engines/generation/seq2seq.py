@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,17 @@ from worker.settings import Hardware, Limits, Task
 
 _BEAMS_MAX = 16
 _NEW_TOKENS_MAX = 4_096
+_PENALTY_MIN, _PENALTY_MAX = 0.01, 100.0
+_KNOWN = (
+    "max_new_tokens",
+    "min_new_tokens",
+    "num_beams",
+    "do_sample",
+    "length_penalty",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "truncate",
+)
 _ANSWERS = {
     Task.TRANSLATION: "translation_text",
     Task.SUMMARIZATION: "summary_text",
@@ -36,20 +47,30 @@ class _Options:
     max_new_tokens: int | None
     num_beams: int | None
     do_sample: bool | None
+    min_new_tokens: int | None
+    length_penalty: float | None
+    repetition_penalty: float | None
+    no_repeat_ngram_size: int | None
     forced_bos_token_id: int | None
     """The language to write."""
 
     def told(self) -> dict[str, Any]:
         """Return the arguments of `generate`."""
-        names = ("max_new_tokens", "num_beams", "do_sample", "forced_bos_token_id")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    text: str
+    tokens: int
 
 
 class Seq2SeqEngine(TextEngine[_Options]):
     """Takes a text or a list of texts, and returns `[{"translation_text": …}]` for each, or what the task calls it.
 
-    Parameters: `max_new_tokens`, `num_beams`, `do_sample` (defaults: the model's own), `truncate` (default true), and
-    `src_lang` and `tgt_lang` where the model's tokenizer knows languages.
+    Parameters: `max_new_tokens`, `min_new_tokens`, `num_beams`, `do_sample`, `length_penalty`, `repetition_penalty`,
+    `no_repeat_ngram_size` (defaults: the model's own), `truncate` (default true), and `src_lang` and `tgt_lang` where
+    the model's tokenizer knows languages.
     """
 
     auto_class = "AutoModelForSeq2SeqLM"
@@ -74,7 +95,7 @@ class Seq2SeqEngine(TextEngine[_Options]):
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[_Options, bool]:
         """Return what `generate` is told, and whether to truncate."""
         languages = ("src_lang", "tgt_lang") if self._knows_languages else ()
-        read = Parameters(parameters, known=("max_new_tokens", "num_beams", "do_sample", "truncate", *languages))
+        read = Parameters(parameters, known=(*_KNOWN, *languages))
         beams, new_tokens = read.count("num_beams"), read.count("max_new_tokens")
         if beams is not None and beams > _BEAMS_MAX:
             raise InputError(f"parameter num_beams may be up to {_BEAMS_MAX}")
@@ -84,6 +105,10 @@ class Seq2SeqEngine(TextEngine[_Options]):
         options = _Options(
             max_new_tokens=new_tokens,
             num_beams=beams,
+            min_new_tokens=read.count("min_new_tokens"),
+            length_penalty=_number(parameters, "length_penalty", least=-_PENALTY_MAX),
+            repetition_penalty=_number(parameters, "repetition_penalty", least=_PENALTY_MIN),
+            no_repeat_ngram_size=read.count("no_repeat_ngram_size"),
             do_sample=read.flag("do_sample", default=False) if "do_sample" in parameters else None,
             forced_bos_token_id=self._language(parameters, "tgt_lang"),
         )
@@ -95,12 +120,19 @@ class Seq2SeqEngine(TextEngine[_Options]):
         texts = read_texts(body.inputs, self._limits)
         prefixed = replace(texts, texts=tuple(self._prefix + text for text in texts.texts))
         encoded = self._encode_from(body.parameters.get("src_lang"), prefixed, truncate=truncate)
-        return Work(items=to_items(encoded, options), finish=texts.shape)
+        return Work(
+            items=to_items(encoded, options),
+            finish=lambda rows: texts.shape([[{_ANSWERS[self._task]: row.text}] for row in rows]),
+            written=lambda rows: sum(row.tokens for row in rows),
+        )
 
     def rows(self, output: Any, mask: Any, options: _Options) -> list[Any]:  # noqa: ARG002  # as the base has it
-        """Return the text of each row of tokens."""
+        """Return each row of tokens as text."""
         texts = self._tokenizer.batch_decode(output, skip_special_tokens=True)
-        return [[{_ANSWERS[self._task]: text}] for text in texts]
+        # What begins an answer was given; what fills up a short one was not written.
+        given = {self._tokenizer.pad_token_id, self._model.generation_config.decoder_start_token_id}
+        counts = [sum(token not in given for token in row) for row in output.tolist()]
+        return [_Answer(text=text, tokens=tokens) for text, tokens in zip(texts, counts, strict=True)]
 
     def _pass(self, items: Sequence[Item], options: _Options) -> list[Any]:
         """Write the answers to items at once, which are padded to the longest of them."""
@@ -139,3 +171,12 @@ class Seq2SeqEngine(TextEngine[_Options]):
         if token is None or token == self._tokenizer.unk_token_id:
             raise InputError(f"parameter {name} is no language that this model knows")
         return int(token)
+
+
+def _number(parameters: Mapping[str, Any], name: str, *, least: float) -> float | None:
+    value = parameters.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= _PENALTY_MAX:
+        raise InputError(f"parameter {name} must be null or a number from {least:g} to {_PENALTY_MAX:g}")
+    return float(value)
