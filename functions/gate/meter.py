@@ -65,8 +65,7 @@ class Denial:
     retry_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remaining:
+class Remaining(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is left of one limit."""
 
     name: LimitName

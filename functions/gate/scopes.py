@@ -8,8 +8,9 @@ about how much may be spent, and may change at any time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from gate.job import Job
 from gate.limits import Limit, LimitName, Move, Periods
@@ -30,8 +31,7 @@ def budget_account(shard: int) -> str:
     return f"{BUDGET}{shard}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """Whose money is counted together: one counter in each period, and the budget that it may have."""
 
     kind: str
