@@ -16,7 +16,7 @@ import msgspec
 
 from gate import prices
 from gate.job import Job
-from gate.plan import STARTER_CONFIG, GateConfig, parse
+from gate.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
 from twohop.configured import read_env_file
 from twohop.cost import actual as past
 from twohop.cost import tables
@@ -178,7 +178,7 @@ def _change(before: int, after: int) -> str:
 def worst(session: Session, *, hardware: str | None, workers: int | None, as_json: bool, **_: Any) -> int:
     """Show the most that can be lost with what is configured; return it for a day."""
     env = {**read_env_file(Path("functions/.env")), **os.environ}
-    config = _config(session)
+    config, plan = _policy(session)
     book = book_of(hardware or env.get("HARDWARE") or "runpod/AMPERE_16", on=session.now().date())
     account = prices.load(book.provider).account
     workers = workers if workers is not None else (account.workers_max if account else None)
@@ -188,7 +188,8 @@ def worst(session: Session, *, hardware: str | None, workers: int | None, as_jso
         functions=tuple(functions()),
         budget_microdollars_per_day=config.budget_microdollars_per_day,
         budget_microdollars_per_month=config.budget_microdollars_per_month,
-        budget_microdollars_per_hour=getattr(config, "budget_microdollars_per_hour", None),
+        budget_microdollars_per_hour=config.budget_microdollars_per_hour,
+        plan_microdollars_per_day=plan,
         workers_max=workers,
         account_microdollars_per_hour=limit // 1000 if limit else None,
         gate_vcpus=1.0,
@@ -217,18 +218,25 @@ def _show_worst(configured: Configured, *, as_json: bool) -> None:
     hint("a worker that starts and gets no job is in no budget; the provider's max workers bounds that")
 
 
-def _config(session: Session) -> GateConfig:
-    """Return the configuration in force; the starter's where there is no ledger yet."""
+def _policy(session: Session) -> tuple[GateConfig, int]:
+    """Return the configuration in force, and the most that a plan gives one caller a day.
 
-    async def read(store: Store) -> dict[str, Any] | None:
-        return await store.read("gate/config")
+    The starter's stand in where there is no ledger yet, or nothing in it.
+    """
+
+    async def read(store: Store) -> tuple[GateConfig, int]:
+        document = await store.read("gate/config")
+        config = parse(GateConfig, document, "gate/config") if document else STARTER_CONFIG
+        names = sorted({f"plans/{name}" for name in config.plans.values()})
+        plans = [(path, found) for path in names if (found := await store.read(path))]
+        parsed = [parse(Plan, document, path) for path, document in plans] or list(STARTER_PLANS.values())
+        return config, max(plan.microdollars_per_day for plan in parsed)
 
     try:
-        document = session.run(read)
+        return session.run(read)
     except BadInputError as exc:
-        hint(f"{exc.message}; the starter budget is taken")
-        document = None
-    return parse(GateConfig, document, "gate/config") if document else STARTER_CONFIG
+        hint(f"{exc.message}; the starter budget and plans are taken")
+        return STARTER_CONFIG, max(plan.microdollars_per_day for plan in STARTER_PLANS.values())
 
 
 def actual(session: Session, base: Scenario, *, actual: str, wait_seconds: float, as_json: bool, **_: Any) -> int:

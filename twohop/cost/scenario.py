@@ -54,7 +54,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     compute_cv: Annotated[float, Meta(ge=0, le=20)] = 0.5
     """Variation of the compute time; 0 if every call takes as long."""
     trace: str | None = None
-    """A CSV file of arrivals to replay: a column of times, and one of seconds if there is one."""
+    """A CSV file of arrivals to replay: a column of times, and one of seconds if there is one; or azure-code or
+    azure-conv, an hour of Azure's own each."""
     hardware: str = "runpod/AMPERE_16"
     design: Design = Design.HOLD
     pull_seconds: NotNegative = 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,9 @@ from twohop.cost.scenario import Scenario, Shape
 from twohop.errors import BadInputError
 
 Seconds = NDArray[np.float64]
+
+_SHIPPED = {path.name.removesuffix(".csv.gz"): path for path in (Path(__file__).parent / "traces").glob("*.csv.gz")}
+"""Traces that come with the package, by name: an hour of Azure's calls each, see traces/README.md."""
 
 _HOUR = 3600.0
 _WEEKEND = 0.6
@@ -70,11 +75,11 @@ def replayed(scenario: Scenario) -> tuple[Seconds, Seconds]:
     Raises:
         BadInputError: the file has no column of times, or none that can be read.
     """
-    path = Path(scenario.trace or "")
+    path = _SHIPPED.get(scenario.trace or "", Path(scenario.trace or ""))
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
+        with _opened(path) as lines:
             rows = list(_rows(lines, path))
-    except OSError as exc:
+    except (OSError, EOFError, UnicodeDecodeError) as exc:
         raise BadInputError(f"the trace {path} cannot be read: {exc}") from exc
     if len(rows) < 2:
         raise BadInputError(f"the trace {path} has fewer than two arrivals")
@@ -91,7 +96,13 @@ def replayed(scenario: Scenario) -> tuple[Seconds, Seconds]:
     return arrivals, np.tile(given, times)[: len(arrivals)]
 
 
-def _rows(lines: Iterator[str], path: Path) -> Iterator[tuple[float, float]]:
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", newline="", encoding="utf-8")
+    return path.open(newline="", encoding="utf-8")
+
+
+def _rows(lines: Iterable[str], path: Path) -> Iterator[tuple[float, float]]:
     """Yield time and compute seconds (NaN where the trace has none). Times are seconds, or ISO 8601."""
     reader = csv.DictReader(lines)
     names = {name.strip().lower(): name for name in reader.fieldnames or ()}

@@ -24,6 +24,8 @@ class Configured:
     budget_microdollars_per_day: int
     budget_microdollars_per_month: int
     budget_microdollars_per_hour: int | None
+    plan_microdollars_per_day: int
+    """The most that one caller's plan allows."""
     workers_max: int | None
     """As set at the provider; None if nobody said."""
     account_microdollars_per_hour: int | None
@@ -105,6 +107,14 @@ def _gpu_bounds(configured: Configured) -> Iterator[Bound]:
             microdollars_per_day=hour * _HOURS,
             because="gate/config holds no more than this in an hour",
         )
+    callers = configured.accounts_per_hour
+    yield Bound(
+        name="the callers' plans",
+        microdollars_per_hour=callers * configured.plan_microdollars_per_day,
+        microdollars_per_day=callers * _HOURS * configured.plan_microdollars_per_day,
+        because=f"{callers:,} new accounts an hour, each with a plan of "
+        f"${configured.plan_microdollars_per_day / 1e6:,.2f} a day",
+    )
     month = configured.budget_microdollars_per_month
     yield Bound(
         name="the month's budget",
