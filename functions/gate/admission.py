@@ -81,6 +81,14 @@ class Admission:
             return Repeated(job=earlier)
         raise _refusal(denial, now=self._clock.now())
 
+    async def is_there(self, job: Job) -> bool:
+        """Return whether a job of this id was held before, so that holding it again holds nothing.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        return await self._ledger.job(job.job_id) is not None
+
     def settled(self, job: Job) -> None:
         """Note that a job of this instance ended, so that what it freed is not refused from memory."""
         self._denials.forget(meter.usage_account(job.caller))

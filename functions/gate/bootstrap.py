@@ -71,6 +71,8 @@ class Hop1:
     clock: Clock
     log: EventLog
     sweeper: Sweeper
+    ladder: KillLadder
+    control: ProviderControl | None
     results: ResultStore | None
     infer: ASGIApp
     submit: ASGIApp
@@ -86,6 +88,8 @@ class Hop1:
         """Let go of connections and files."""
         if self.results:
             await self.results.close()
+        if self.control:
+            await self.control.close()
         await self.provider.close()
         await self.store.close()
 
@@ -152,6 +156,15 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         clock=clock,
         log=log,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
+        ladder=KillLadder(
+            store=store,
+            clock=clock,
+            log=log,
+            control=control,
+            stop=gate.follower.stop,
+            billing=_billing(settings),
+        ),
+        control=control,
         results=results,
         infer=switch.around(callables.infer),
         submit=switch.around(callables.submit),

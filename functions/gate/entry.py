@@ -14,10 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gate import kill
 from gate.admission import Admission
 from gate.caching import JobName, names_of
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.job import Job, JobState, Settlement, job_id_for
+from gate.kill import Access
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.plan import Cohort
@@ -94,12 +96,17 @@ class Entry:
             GateError: it was refused.
         """
         policy = await self._policies.for_caller(caller)
+        allowed = kill.access(policy.config, cohort=caller.cohort, plan_name=policy.plan_name)
+        if allowed is Access.NOTHING:
+            raise kill.refusal(policy.config.kill_level)
         check_raw_size(size_bytes, policy.plan)
         body = self._checked_body(caller, request, policy)
         self._warn_if_unholdable(policy)
         digest = payload_digest(body)
         for name in self._names(request, digest, policy):
             job = self._new_job(caller, policy, digest, name)
+            if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
+                raise kill.refusal(policy.config.kill_level)
             outcome = await self._hold(job, policy, may_repeat=name.repeats)
             if isinstance(outcome, Admitted):
                 self._log_held(outcome.job)

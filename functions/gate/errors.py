@@ -13,6 +13,7 @@
     ├── PolicyError                 a plan or the gate's configuration is missing or malformed
     ├── UnsupportedError            this service is not set up for that kind of request
     ├── ResultStoreError            an answer that is too large for a document cannot be kept, or not be found
+    ├── KilledError                 switched off, for this caller or for all
     ├── LedgerError                 the ledger cannot be reached or gave no clear answer
     ├── NotDeliveredError           the operator could not be told; told again later
     └── ProviderError               hop 2 did not deliver
@@ -152,6 +153,14 @@ class ResultStoreError(GateError):
     code = "unavailable"
     http_status = 503
     default_message = "The answer cannot be kept right now. Try again in a moment."
+
+
+class KilledError(GateError):
+    """The owner, or a threshold of the budget, has switched this off. ``details`` say at which kill level."""
+
+    code = "unavailable"
+    http_status = 503
+    default_message = "This service is switched off for now, to keep within its budget. Try again later."
 
 
 class LedgerError(GateError):

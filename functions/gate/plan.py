@@ -21,6 +21,8 @@ TOKEN_SECONDS_MOST = 10 * 366 * 86_400
 """No plan lets an API token live longer."""
 Positive = Annotated[int, Meta(ge=1, le=10**12)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
+KillStep = Annotated[str, Meta(pattern=r"^[1-6]$")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.\-]{0,63}$")]
 
 
@@ -121,6 +123,16 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What all callers of a cohort may spend together, within the budget above."""
     model_budgets: dict[str, Budget] = {}
     """What all jobs of a model may spend together, by the name that callers give it."""
+    kill_level: Annotated[int, Meta(ge=0, le=6)] = 0
+    """How much of the service is switched off: see `gate.kill`."""
+    kill_at_percent_of_hour: dict[KillStep, Percent] = {}
+    """The kill level that is set by itself when so much of the hour's budget is used: {"1": 80, "5": 100}."""
+    kill_at_percent_of_day: dict[KillStep, Percent] = {}
+    """The same for the day's budget."""
+    paying_plans: tuple[Name, ...] = ()
+    """Plans whose callers go on at the kill levels 3 and 4."""
+    paying_cohorts: tuple[Cohort, ...] = ()
+    """Cohorts who do. Anonymous callers never do."""
 
     @property
     def budget(self) -> Budget:

@@ -55,6 +55,7 @@ class Policies:
         self._documents = documents
         self._notifier = notifier
         self._clock = clock
+        self.fresh_seconds = fresh_seconds
         self._fresh = timedelta(seconds=fresh_seconds)
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._reads: dict[str, _Reading] = {}
@@ -87,6 +88,15 @@ class Policies:
             config=config,
             token_budget=caller.token_budget,
         )
+
+    async def config(self) -> GateConfig:
+        """Return the configuration, which may be `fresh_seconds` old.
+
+        Raises:
+            PolicyError: it is missing or malformed, and no good value is known.
+            LedgerError: it cannot be read.
+        """
+        return await self._config()
 
     async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
         plan = await self._document(f"plans/{name}", Plan)

@@ -24,6 +24,7 @@ from gate.following import Follower
 from gate.job import Job, Settlement
 from gate.jobs import Jobs, outputs_of
 from gate.joining import Joining
+from gate.kill_watch import KillWatch
 from gate.log import EventLog
 from gate.meter import Remaining
 from gate.model import ServedModel
@@ -74,6 +75,7 @@ class Gate:
         self._quotas = Quotas(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
         self._streamer = Streamer(provider=provider, dispatcher=self._dispatcher, clock=clock)
+        self._watch = KillWatch(policies=policies, fresh_seconds=policies.fresh_seconds)
         self._joining = Joining(ledger=ledger, clock=clock)
         kept = Results(store=results, clock=clock)
         self.follower = Follower(
@@ -184,7 +186,7 @@ class Gate:
 
     async def _run(self, held: Held, order: Order, *, until: datetime | None = None) -> ProviderJob:
         async with self._settling.on_error(held.job):
-            return await self._dispatcher.run(order, until=until)
+            return await self._watch.unless_stopped(self._dispatcher.run(order, until=until))
 
     async def _infer_or_hand_over(self, held: Held) -> Answer:
         order = self._orders.outliving(held.job, held.body)
