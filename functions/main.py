@@ -125,6 +125,14 @@ async def sweep(_: Request) -> ASGIApp:
     return JSONResponse({"swept": swept, "told": len(told)})
 
 
+@_endpoint(schedule="every 1 minutes", **_WATCH)
+async def ladder(_: Request) -> ASGIApp:
+    """Go up the kill ladder if a threshold is reached, and do what its level asks for. For Cloud Scheduler alone."""
+    from gate.watchroom import watchroom
+
+    return JSONResponse({"kill_level": await watchroom().ladder.run()})
+
+
 @_endpoint(schedule="every 60 minutes", **_WATCH)
 async def reconcile(_: Request) -> ASGIApp:
     """Hold the ledger against the provider's bill. Only Cloud Scheduler may call this one."""

@@ -33,6 +33,8 @@ _SECTIONS = {
         "user": ("twohop.commands.user:user", "One user: their plan, their own limits, disabled or not."),
         "token": ("twohop.commands.token:token", "API tokens: made for a user, listed, found, revoked."),
         "cache": ("twohop.commands.cache:cache", "Answers that are given again, at no GPU cost."),
+        "kill": ("twohop.commands.kill:kill", "How much is switched off; switch off more."),
+        "revive": ("twohop.commands.kill:revive", "Switch on again, with a name and a reason."),
         "budget": ("twohop.commands.budget:budget", "The global budget that nothing goes beyond."),
     },
     "See what happened": {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, partial
@@ -28,6 +28,7 @@ from gate.errors import SettingsError
 from gate.guard.alarm import Alarm
 from gate.guard.dead_man import DeadMansSwitch
 from gate.guard.sweeper import Sweeper
+from gate.job import Job
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
@@ -71,8 +72,8 @@ class Hop1:
     clock: Clock
     log: EventLog
     sweeper: Sweeper
-    ladder: KillLadder
-    control: ProviderControl | None
+    stop: Callable[[Job], Awaitable[Job]]
+    """Stops a running job at its provider, and settles it."""
     results: ResultStore | None
     infer: ASGIApp
     submit: ASGIApp
@@ -88,8 +89,6 @@ class Hop1:
         """Let go of connections and files."""
         if self.results:
             await self.results.close()
-        if self.control:
-            await self.control.close()
         await self.provider.close()
         await self.store.close()
 
@@ -123,7 +122,6 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         SettingsError: a setting names a price, an address or a mode that cannot be.
     """
     clock, log = clock or SystemClock(), log or EventLog()
-    origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
     store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
     provider = open_provider(settings, clock=clock)
     signer = token_signer(settings)
@@ -143,8 +141,8 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         log=log,
     )
     tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
-    live_verifier = LiveTokenVerifier(verifier, tokens=tokens)
-    entrance = Entrance(verifier=verifier, live_verifier=live_verifier, origins=origins, log=log)
+    live = LiveTokenVerifier(verifier, tokens=tokens)
+    entrance = Entrance(verifier=verifier, live_verifier=live, origins=_origins(settings), log=log)
     callables = make_callables(gate, tokens, entrance, clock=clock)
     switch = _dead_mans_switch(settings, store, clock, log)
     return Hop1(
@@ -156,15 +154,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         clock=clock,
         log=log,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
-        ladder=KillLadder(
-            store=store,
-            clock=clock,
-            log=log,
-            control=control,
-            stop=gate.follower.stop,
-            billing=_billing(settings),
-        ),
-        control=control,
+        stop=gate.follower.stop,
         results=results,
         infer=switch.around(callables.infer),
         submit=switch.around(callables.submit),
@@ -175,6 +165,10 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         webhook=WebhookDoor(gate.jobs.ended, webhooks=webhooks, log=log),
         api=cache(partial(_make_api, gate, entrance, clock, settings)),
     )
+
+
+def _origins(settings: Settings) -> Origins:
+    return Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
 
 
 def open_store(kind: LedgerKind, *, project: str, sqlite_path: str) -> Store:

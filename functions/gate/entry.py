@@ -19,7 +19,7 @@ from gate.admission import Admission
 from gate.caching import JobName, names_of
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.job import Job, JobState, Settlement, job_id_for
-from gate.kill import Access
+from gate.kill import Access, KillLevel
 from gate.log import EventLog
 from gate.model import ServedModel
 from gate.plan import Cohort
@@ -50,6 +50,11 @@ class Held:
     def job(self) -> Job:
         """The job, as its hold left it."""
         return self.admitted.job
+
+    @property
+    def low_priority(self) -> bool:
+        """Whether the kill level allows no new worker."""
+        return self.policy.config.kill_level >= KillLevel.NO_NEW_WORKERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

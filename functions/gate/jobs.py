@@ -126,7 +126,7 @@ class Jobs:
         return job.state.final
 
     async def _hand_over(self, held: Held) -> Job:
-        order = self._orders.outliving(held.job, held.body)
+        order = self._orders.outliving(held.job, held.body, low_priority=held.low_priority)
         async with self._settling.on_error(held.job):
             seen = await self._provider.submit(order, wait_seconds=0)
         if seen.state.final:

@@ -89,15 +89,6 @@ class Policies:
             token_budget=caller.token_budget,
         )
 
-    async def config(self) -> GateConfig:
-        """Return the configuration, which may be `fresh_seconds` old.
-
-        Raises:
-            PolicyError: it is missing or malformed, and no good value is known.
-            LedgerError: it cannot be read.
-        """
-        return await self._config()
-
     async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
         plan = await self._document(f"plans/{name}", Plan)
         if plan is None:

@@ -232,6 +232,8 @@ class Order:
     """Nobody waits for the answer after this."""
     webhook: str | None = None
     """An address that is told by POST when the job has ended; given to jobs that may outlive their call alone."""
+    low_priority: bool = False
+    """The provider starts no worker for it, where it knows how to: it waits for one that there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,7 +119,12 @@ class Gate:
             return await self._answer_again(entered)
         if may_outlive and self._provider.capabilities.queues:
             return await self._infer_or_hand_over(entered)
-        return await self._answer(entered, await self._run(entered, self._orders.awaited(entered.job, entered.body)))
+        return await self._answer(
+            entered,
+            await self._run(
+                entered, self._orders.awaited(entered.job, entered.body, low_priority=entered.low_priority)
+            ),
+        )
 
     async def stream(
         self, caller: Caller, request: InferRequest, *, size_bytes: int = 0
@@ -136,7 +141,9 @@ class Gate:
         if isinstance(entered, Joined):
             yield await self._answer_again(entered)
             return
-        order = self._orders.awaited(entered.job, request.body(self._model.name, stream=True))
+        order = self._orders.awaited(
+            entered.job, request.body(self._model.name, stream=True), low_priority=entered.low_priority
+        )
         seen: ProviderJob | None = None
         began = False
         try:
@@ -189,7 +196,7 @@ class Gate:
             return await self._watch.unless_stopped(self._dispatcher.run(order, until=until))
 
     async def _infer_or_hand_over(self, held: Held) -> Answer:
-        order = self._orders.outliving(held.job, held.body)
+        order = self._orders.outliving(held.job, held.body, low_priority=held.low_priority)
         until = held.job.held_at + timedelta(milliseconds=self._model.wait_ms_max)
         seen = await self._run(held, order, until=until)
         if seen.state.final:

@@ -12,7 +12,9 @@ from gate.bootstrap import Hop1, alarm_of, hop1
 from gate.control import ProviderControl
 from gate.errors import InvalidRequestError
 from gate.guard.alarm import Alarm
+from gate.guard.google_billing import Detach, GoogleBilling
 from gate.guard.google_budget import observation_of
+from gate.guard.kill_ladder import KillLadder
 from gate.guard.reconcile import Reconciler
 from gate.guard.watch import Bounds
 from gate.guard.watchdog import Watchdog
@@ -27,6 +29,7 @@ class Watchroom:
 
     alarm: Alarm
     watchdog: Watchdog
+    ladder: KillLadder
     reconciler: Reconciler | None
     """None where the provider has no bill that can be read."""
     control: ProviderControl | None
@@ -88,6 +91,14 @@ def make_watchroom(hop1: Hop1, *, control: ProviderControl | None = None) -> Wat
     return Watchroom(
         alarm=alarm,
         watchdog=watchdog,
+        ladder=KillLadder(
+            store=hop1.store,
+            clock=hop1.clock,
+            log=hop1.log,
+            control=control,
+            stop=hop1.stop,
+            billing=_billing(settings),
+        ),
         reconciler=_reconciler(hop1, control, alarm) if control else None,
         control=control,
         log=hop1.log,
@@ -104,6 +115,11 @@ def _reconciler(hop1: Hop1, control: ProviderControl, alarm: Alarm) -> Reconcile
         clock=hop1.clock,
         log=hop1.log,
     )
+
+
+def _billing(settings: Settings) -> GoogleBilling | None:
+    mode = Detach(settings.environment.one_of("DETACH_BILLING", Detach, Detach.DRY_RUN))
+    return GoogleBilling(project=settings.project, mode=mode) if settings.deployed else None
 
 
 def _bounds(settings: Settings) -> Bounds:

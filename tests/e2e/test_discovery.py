@@ -50,9 +50,22 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_every_endpoint_is_found(found: Any) -> None:
     """An endpoint that discovery does not see is not deployed, and nobody says so."""
     assert sorted(found["endpoints"]) == [
-        *("api", "budget", "cancel", "infer", "job", "quota", "reconcile", "submit", "sweep", "tokens", "webhook"),
+        *(
+            "api",
+            "budget",
+            "cancel",
+            "infer",
+            "job",
+            "ladder",
+            "quota",
+            "reconcile",
+            "submit",
+            "sweep",
+            "tokens",
+            "webhook",
+        ),
     ]
-    assert all("scheduleTrigger" in found["endpoints"][name] for name in ("reconcile", "sweep"))
+    assert all("scheduleTrigger" in found["endpoints"][name] for name in ("ladder", "reconcile", "sweep"))
     assert found["endpoints"]["budget"]["eventTrigger"]["eventFilters"] == {"topic": "twohop-budget"}
 
 
@@ -68,7 +81,7 @@ def test_every_endpoint_is_given_its_secrets(found: Any) -> None:
     assert sorted(param["name"] for param in found["params"] if param["type"] == "secret") == wanted
 
 
-@pytest.mark.parametrize("name", ["sweep", "reconcile", "budget"])
+@pytest.mark.parametrize("name", ["sweep", "ladder", "reconcile", "budget"])
 def test_what_watches_is_not_public(found: Any, name: str) -> None:
     """Only Cloud Scheduler and Pub/Sub, which sign in, may call it."""
     assert "httpsTrigger" not in found["endpoints"][name]

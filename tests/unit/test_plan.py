@@ -79,7 +79,11 @@ def test_a_malformed_plan_is_refused(changes: dict[str, Any]) -> None:
         pytest.param({"plans": {"verified": "a/b"}}, id="slash-in-name"),
         pytest.param({"plans": {"verified": ".."}}, id="dots"),
         pytest.param({"plans": {"verified": None}}, id="null-plan"),
-        pytest.param({"kill_level": 0}, id="unknown-field"),
+        pytest.param({"kill_levels": 0}, id="unknown-field"),
+        pytest.param({"kill_level": 7}, id="no-such-level"),
+        pytest.param({"kill_at_percent_of_day": {"7": 80}}, id="threshold-of-no-level"),
+        pytest.param({"kill_at_percent_of_day": {"5": 101}}, id="threshold-above-all"),
+        pytest.param({"cohort_budgets": {"anonymous": {"per_day": 1}}}, id="unknown-budget"),
     ],
 )
 def test_a_malformed_configuration_is_refused(changes: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def _own_token() -> str:
 
     try:
         credentials, _ = google.auth.default(scopes=[_SCOPE])
-        credentials.refresh(google.auth.transport.requests.Request())
+        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # untyped there
     except google.auth.exceptions.GoogleAuthError as exc:
         raise ProviderError(f"Google does not know who is asking: {exc}") from exc
     return str(credentials.token)

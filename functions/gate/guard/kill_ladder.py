@@ -1,8 +1,8 @@
 """The kill ladder's hands: sets the level, keeps who did it and why, and carries out the level at the provider.
 
-    gate/config.kill_level        the level in force; every instance reads it within `policy_seconds`
-    gate/kill                     what is known to be done about it: the provider's bounds before, workers read back
-    kill_history/{time}-{level}   one document for each change, never changed again
+gate/config.kill_level        the level in force; every instance reads it within `policy_seconds`
+gate/kill                     what is known to be done about it: the provider's bounds before, workers read back
+kill_history/{time}-{level}   one document for each change, never changed again
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class KillLadder:
         stop: Stop | None = None,
         billing: BillingSwitch | None = None,
     ) -> None:
-        """Make one. Without `control`, `stop` and `billing` it sets levels, and leaves the rest to one that has them."""
+        """Make one. Without the last three it sets levels, and leaves the rest to one that has them."""
         self._store = store
         self._clock = clock
         self._log = log
@@ -235,7 +235,7 @@ class KillLadder:
             self._log.info("kill.no_workers", purged=purged)
 
     async def _stop_jobs(self) -> None:
-        """Cancel the jobs that run without a call. Those of a call are stopped by the instance that waits for them."""
+        """Cancel the jobs that run without a call; the others are stopped by the instance that waits for them."""
         if self._stop is None:
             return
         for job in await self._store.jobs(limit=_JOBS_MAX):

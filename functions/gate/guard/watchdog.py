@@ -18,6 +18,7 @@ from gate.guard.dead_man import WATCH_PATH, memory_of, sign_of_life
 from gate.guard.documents import to_document
 from gate.guard.spending import spending
 from gate.guard.watch import Bounds, Sighting, observations, remember
+from gate.kill import KillLevel
 from gate.log import EventLog
 from gate.policy import Policies
 from gate.ports import Clock, Documents, Ledger, Provider
@@ -84,7 +85,7 @@ class Watchdog:
             capacity=await self._asked(control.capacity()) if control else None,
             health=await self._asked(self._provider.health()),
             balance_microdollars=await self._asked(control.balance_microdollars()) if control else None,
-            stopped=False,
+            stopped=config.kill_level >= KillLevel.STOP,
         )
 
     async def _asked(self, question: Awaitable[_Value]) -> _Value | None:

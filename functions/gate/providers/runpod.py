@@ -184,6 +184,7 @@ class RunPodProvider:
         policy = {
             "executionTimeout": max(min(order.execution_ms_max, left), _EXECUTION_MS_MIN),
             "ttl": max(left, _LIFETIME_MS_MIN),
+            **({"lowPriority": True} if order.low_priority else {}),
         }
         webhook = {"webhook": order.webhook} if order.webhook else {}
         request = signed(order, secret=self._secret, now=self._clock.now())

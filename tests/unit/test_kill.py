@@ -1,0 +1,130 @@
+"""Who gets what at each kill level: each takes something more away, and none gives anything back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate import kill
+from gate.errors import KilledError, ProviderTimeoutError
+from gate.job import JobState
+from gate.kill import Access
+from gate.kill_watch import KillWatch
+from gate.plan import Cohort
+from tests.makers import make_config, make_documents
+from tests.unit.doubles import WatchedLedger, fill, running
+from tests.unit.world import ALICE, ANONYMOUS, HELD, World
+
+ALL, ANSWERS, NOTHING = Access.ALL, Access.ANSWERS, Access.NOTHING
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    ledger = WatchedLedger(str(tmp_path / "ledger.sqlite3"))
+    await fill(ledger, make_documents())
+    yield World(ledger)
+    await ledger.close()
+
+
+async def set_level(world: World, level: int, **changes: Any) -> None:
+    """Edit the configuration as in the console, and let the time pass in which it comes into force."""
+    await fill(world.ledger, make_documents(config=make_config(kill_level=level, **changes)))
+    world.clock.advance(seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("cohort", "plan", "expected"),
+    [
+        pytest.param(Cohort.VERIFIED, "pro", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-plan"),
+        pytest.param(Cohort.TOKEN, "free", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-cohort"),
+        pytest.param(Cohort.VERIFIED, "free", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="free"),
+        pytest.param(Cohort.ANONYMOUS, "pro", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="anonymous"),
+    ],
+)
+def test_each_level_takes_something_more_away(cohort: Cohort, plan: str, expected: list[Access]) -> None:
+    """From those who do not pay first, and at 5 from everybody."""
+    paying: dict[str, Any] = {"paying_plans": ("pro",), "paying_cohorts": (Cohort.TOKEN,)}
+
+    got = [kill.access(make_config(kill_level=level, **paying), cohort=cohort, plan_name=plan) for level in range(7)]
+
+    assert got == expected
+
+
+@pytest.mark.parametrize("level", [4, 5, 6])
+async def test_a_refusal_says_that_it_was_switched_off_and_holds_nothing(world: World, level: int) -> None:
+    """In words for people and in facts for programs."""
+    await set_level(world, level)
+
+    with pytest.raises(KilledError) as refused:
+        await world.infer()
+
+    assert refused.value.code == "unavailable"
+    assert refused.value.details == {"limit": "kill_level", "kill_level": level, "retry_after_seconds": 60}
+    assert world.ledger.holds == []
+
+
+async def test_at_3_what_was_answered_is_answered_again_and_nothing_new_runs(world: World) -> None:
+    """Repeating costs no GPU time."""
+    first = await world.infer(idempotency_key="again")
+    await set_level(world, 3)
+
+    second = await world.infer(idempotency_key="again")
+    for key in ("new", None):
+        with pytest.raises(KilledError):
+            await world.infer(idempotency_key=key)
+
+    assert (second.repeated, second.outputs) == (True, first.outputs)
+    assert len(world.provider.orders) == 1
+
+
+@pytest.mark.parametrize("level", [3, 4])
+async def test_who_pays_goes_on(world: World, level: int) -> None:
+    """The owner names the plans that do; whoever is not signed in never does."""
+    await set_level(world, level, paying_plans=("free", "anonymous"))
+
+    assert (await world.infer()).job.state is JobState.SETTLED
+    with pytest.raises(KilledError):
+        await world.infer(credentials=ANONYMOUS)
+
+
+@pytest.mark.parametrize(("level", "low"), [(1, False), (2, True), (3, True)])
+async def test_from_2_on_no_worker_is_started_for_a_job(world: World, level: int, low: bool) -> None:
+    """It waits for one that there is."""
+    await set_level(world, level, paying_plans=("free",))
+
+    await world.infer()
+
+    assert [order.low_priority for order in world.provider.orders] == [low]
+
+
+async def test_an_instance_obeys_once_its_copy_of_the_configuration_is_old(world: World) -> None:
+    """The stated bound: POLICY_SECONDS, here ten."""
+    await world.infer()
+    await fill(world.ledger, make_documents(config=make_config(kill_level=5)))
+
+    world.clock.advance(seconds=9.999)
+    await world.infer()
+    world.clock.advance(seconds=0.001)
+    with pytest.raises(KilledError):
+        await world.infer()
+
+
+async def test_a_call_in_flight_is_stopped_at_5_and_settled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what it used by then, so it pays its hold; the caller is told at once."""
+    monkeypatch.setattr(world.gate, "_watch", KillWatch(policies=world.policies, fresh_seconds=0.1))
+    world.script(running())
+    world.provider.let_go.clear()
+    waiting = asyncio.create_task(world.infer())
+    await world.provider.handed_over.wait()
+
+    await set_level(world, 5)
+
+    with pytest.raises(ProviderTimeoutError, match="kill level"):
+        await waiting
+    job = await world.the_job()
+    assert (job.caller, job.state, job.settled_microdollars) == (ALICE.uid, JobState.SETTLED, HELD)
+    assert await world.counter("in_flight") == 0
