@@ -28,6 +28,9 @@ class Rules:
     bills_idle: bool = True
     granularity_ms: int = 1
     min_charge_ms: int = 0
+    start_delay_seconds: float | None = None
+    """A further worker starts when a call has waited for so long and none is starting; None if each call that has to
+    wait starts one at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,4 +114,5 @@ def _compiled(rules: Rules) -> loop.Rules:
         bills_idle=rules.bills_idle,
         step=rules.granularity_ms / 1000,
         least=rules.min_charge_ms / 1000,
+        delay=-1.0 if rules.start_delay_seconds is None else rules.start_delay_seconds,
     )

@@ -15,6 +15,9 @@ from twohop.cost.scenario import Scenario
 from twohop.cost.traffic import Seconds, calls
 from twohop.cost.use import Operations, operations, used
 
+_RUNPOD_QUEUE_DELAY_SECONDS = 4.0
+"""RunPod's default scaling: by queue delay, of four seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -69,6 +72,7 @@ def rules_of(scenario: Scenario, book: Book) -> Rules:
         bills_idle=book.gpu.bills_idle,
         granularity_ms=book.gpu.granularity_ms,
         min_charge_ms=book.gpu.min_charge_ms,
+        start_delay_seconds=_RUNPOD_QUEUE_DELAY_SECONDS if book.provider == "runpod" else None,
     )
 
 

@@ -36,6 +36,7 @@ class Rules(NamedTuple):
     bills_idle: bool
     step: float
     least: float
+    delay: float
 
 
 class _Fleet(NamedTuple):
@@ -73,9 +74,9 @@ def run(arrivals: Floats, times: Floats, rules: Rules, until: float) -> tuple[Fl
     used = rules.workers_min  # no worker beyond this one has ever lived
     for call in range(len(arrivals)):
         now = arrivals[call]
-        worker, start_one = _choose(fleet, rules, used, now)
-        if start_one:
-            born = _start(fleet, rules, now)
+        worker, start_at = _choose(fleet, rules, used, now)
+        if start_at >= 0:
+            born = _start(fleet, rules, start_at)
             used = max(used, born + 1)
             if worker < 0 or fleet.ready[born] < fleet.slots[worker].min():
                 worker = born
@@ -93,14 +94,15 @@ def run(arrivals: Floats, times: Floats, rules: Rules, until: float) -> tuple[Fl
 
 
 @numba.njit(cache=True)
-def _choose(fleet: _Fleet, rules: Rules, used: int, now: float) -> tuple[int, bool]:
-    """End who idled too long. Return the worker for a call that comes now, and whether to start one besides.
+def _choose(fleet: _Fleet, rules: Rules, used: int, now: float) -> tuple[int, float]:
+    """End who idled too long. Return the worker for a call that comes now, and when to start another, or -1.
 
     An idle place is taken on the worker that was started last, so that older ones can end: what McGrath and Brenner
     (2017) saw platforms do, and SimFaaS assumes. A call that has to wait starts a worker, unless one is starting
-    already that no call waits for.
+    already that no call waits for. With a delay, it does so only when it has waited for so long and no other worker
+    is starting, as RunPod's queue has it; the first worker starts at once.
     """
-    warm, waiting, living, spare = -1, -1, 0, False
+    warm, waiting, living, spare, latest = -1, -1, 0, False, 0.0
     for worker in range(used):
         if not fleet.alive[worker]:
             continue
@@ -114,10 +116,16 @@ def _choose(fleet: _Fleet, rules: Rules, used: int, now: float) -> tuple[int, bo
                 warm = worker
         elif waiting < 0 or free < fleet.slots[waiting].min():
             waiting = worker
+        latest = max(latest, fleet.ready[worker])
         spare = spare or (not fleet.claimed[worker] and fleet.ready[worker] > now)
     if warm >= 0:
-        return warm, False
-    return waiting, living < rules.workers_max and not spare
+        return warm, -1.0
+    if living >= rules.workers_max or (rules.delay < 0 and spare):
+        return waiting, -1.0
+    start_at = now if rules.delay < 0 or living == 0 else max(now + rules.delay, latest)
+    if waiting >= 0 and rules.delay >= 0 and fleet.slots[waiting].min() <= start_at:
+        return waiting, -1.0
+    return waiting, start_at
 
 
 @numba.njit(cache=True)
