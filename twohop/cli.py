@@ -26,6 +26,7 @@ _SECTIONS = {
             "twohop.commands.prices:prices",
             "What everything costs, how old the number is, and refreshing it.",
         ),
+        "prove": ("twohop.commands.prove:prove", "The ceiling, tried against everything that can go wrong."),
     },
     "Decide who may do what": {
         "init": ("twohop.commands.init:init", "Write the first plans and the first budget, where there are none."),

@@ -1,0 +1,38 @@
+"""The faults to prove against: each alone, and all pairs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import combinations
+
+from twohop.cloud.faults import CloudFaults
+from twohop.prove.drive import Case
+from twohop.prove.faults import LedgerFaults
+
+SINGLE = (
+    Case(name="ledger aborts", ledger=LedgerFaults(aborted=0.1)),
+    Case(name="ledger fails after writing", ledger=LedgerFaults(unavailable_after=0.1)),
+    Case(name="ledger slow", ledger=LedgerFaults(slow=0.1)),
+    Case(name="throttled", cloud=CloudFaults(throttled=0.1)),
+    Case(name="answers lost", cloud=CloudFaults(answer_lost=0.1)),
+    Case(name="workers crash", cloud=CloudFaults(crashed=0.02)),
+    Case(name="jobs time out", cloud=CloudFaults(timed_out=0.1)),
+    Case(name="usage missing", cloud=CloudFaults(usage_missing=0.1)),
+    Case(name="usage late", cloud=CloudFaults(usage_late=0.1)),
+    Case(name="results forgotten", cloud=CloudFaults(forgotten=0.1)),
+    Case(name="starts slow", cloud=CloudFaults(start_slow=0.3)),
+)
+"""One thing goes wrong."""
+
+NOTHING = Case(name="nothing goes wrong")
+
+
+def pairs() -> list[Case]:
+    """Return all pairs of faults."""
+    return [_both(one, other) for one, other in combinations(SINGLE, 2)]
+
+
+def _both(one: Case, other: Case) -> Case:
+    mine, its = asdict(one.ledger), asdict(other.ledger)
+    ledger = LedgerFaults(**{name: max(mine[name], its[name]) for name in mine})
+    return Case(name=f"{one.name} + {other.name}", ledger=ledger, cloud=one.cloud + other.cloud)
