@@ -49,20 +49,20 @@ class ReadThenWrite:
 
 
 _SILENT = Case(name="no job says what it took", cloud=CloudFaults(usage_missing=1.0))
-"""So each pays its hold, and there is room for 110 of 200."""
+"""So each pays its hold, and there is room for 110 of 120."""
 
 
 def test_the_proof_fails_where_admission_reads_and_then_writes(tmp_path: Path) -> None:
     """The counter-example: callers who read at the same moment all see the same room."""
     path = str(tmp_path / "ledger.sqlite3")
 
-    outcome = run_virtual(drive(_SILENT, seed=1, callers=200, path=path, wrap=ReadThenWrite))
+    outcome = run_virtual(drive(_SILENT, seed=1, callers=120, path=path, wrap=ReadThenWrite))
 
     assert "spent above the budget" in outcome.complaints
 
 
 def test_the_same_drive_holds_with_the_gates_admission(tmp_path: Path) -> None:
     """What makes the difference is the one commit."""
-    outcome = run_virtual(drive(_SILENT, seed=1, callers=200, path=str(tmp_path / "ledger.sqlite3")))
+    outcome = run_virtual(drive(_SILENT, seed=1, callers=120, path=str(tmp_path / "ledger.sqlite3")))
 
     assert outcome.complaints == []
