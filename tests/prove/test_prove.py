@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gate import meter
@@ -45,7 +45,9 @@ class ReadThenWrite:
         await asyncio.sleep(0)  # a virtual second would never pass while a ledger works
         if denial := meter.decide(moves, sums, now=job.held_at):
             return Denied(denial=denial)
-        return await self._inner.hold(job, [replace(move, limit=None) for move in moves], *args, **options)
+        return await self._inner.hold(
+            job, [msgspec.structs.replace(move, limit=None) for move in moves], *args, **options
+        )
 
 
 _SILENT = Case(name="no job says what it took", cloud=CloudFaults(usage_missing=1.0))
