@@ -36,7 +36,7 @@ _SECTIONS = {
         "cache": ("twohop.commands.cache:cache", "Answers that are given again, at no GPU cost."),
         "kill": ("twohop.commands.kill:kill", "How much is switched off; switch off more."),
         "revive": ("twohop.commands.kill:revive", "Switch on again, with a name and a reason."),
-        "budget": ("twohop.commands.budget:budget", "The global budget that nothing goes beyond."),
+        "budget": ("twohop.commands.budget:budget", "What may be spent: by all, by a cohort, by a model."),
     },
     "See what happened": {
         "usage": ("twohop.commands.usage:usage", "Who used what, and what is left."),

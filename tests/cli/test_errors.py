@@ -35,7 +35,7 @@ from tests.cli.conftest import DEV_LEDGER, Operator
         pytest.param("budget set day=1.0000001", "6 decimals", id="finer-than-a-micro-dollar"),
         pytest.param("budget set day=1e3", "dollars", id="not-an-amount"),
         pytest.param("budget set shards=0", "budget_shards", id="no-shards"),
-        pytest.param("budget set week=3", "day, month, shards", id="unknown-period"),
+        pytest.param("budget set week=3", "hour, day, month, shards", id="unknown-period"),
         pytest.param("jobs --limit 0", "--limit", id="no-jobs"),
     ],
 )

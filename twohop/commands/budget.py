@@ -1,37 +1,33 @@
-"""`twohop budget`: the global budget, in the document gate/config."""
+"""`twohop budget`: what may be spent by all, by a cohort, by a model, in the document gate/config."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gate.errors import PolicyError
+from gate.holding import settle_loans
+from gate.lending import Shards, spent
 from gate.plan import GateConfig, parse
 from gate.policy import CONFIG_PATH
-from twohop.counted import IN_FLIGHT, Counters, counters_under, day, month
-from twohop.documents import changed, problems
-from twohop.given import changes_argument, json_option, microdollars, pairs, whole_number
+from gate.scopes import BUDGET
+from twohop.budgets import PERIODS, Row, fields_after, read_changes, rows
+from twohop.counted import IN_FLIGHT, counters_under
+from twohop.documents import problems
+from twohop.gate_config import change_config, read_config
+from twohop.given import changes_argument, json_option
 from twohop.session import Session
-from twohop.show import Column, hint, short_dollars, show, show_json, table, warn
+from twohop.show import NOTHING, Column, hint, short_dollars, show, show_json, table, warn
 
 if TYPE_CHECKING:
     from gate.bootstrap import Store
 
-_FIELDS = {
-    "day": "budget_microdollars_per_day",
-    "month": "budget_microdollars_per_month",
-    "shards": "budget_shards",
-}
-_MISSING = f"{CONFIG_PATH} does not exist; `twohop init` makes it"
-
 
 @click.group(no_args_is_help=True)
 def budget() -> None:
-    """The global budget that nothing goes beyond.
+    """The budgets that nothing goes beyond: of all callers together, of a cohort, of a model.
 
     A change reaches every running instance within POLICY_SECONDS, which is 10 unless you set it.
     """
@@ -41,131 +37,124 @@ def budget() -> None:
 @json_option
 @click.pass_obj
 def show_(session: Session, *, as_json: bool) -> None:
-    """Show the budget, and how much of it is used."""
-    document, shards = session.run(_read)
-    if document is None:
-        raise PolicyError(_MISSING)
+    """Show the budgets, and how much of each is used."""
+
+    async def read(store: Store) -> tuple[dict[str, Any], Shards]:
+        return await read_config(store), await counters_under(store, BUDGET)
+
+    document, shards = session.run(read)
     if wrong := problems(GateConfig, document):
         raise PolicyError(f"{CONFIG_PATH} is malformed: {'; '.join(wrong)}; the last good one stays in force")
     config = parse(GateConfig, document, CONFIG_PATH)
+    found = rows(config, shards, now=session.now())
     if as_json:
-        show_json(_json(config, shards, session.now()))
+        show_json(_json(config, shards, found))
         return
-    _show_budget(config, shards, session.now())
+    _show_budget(config, shards, found)
 
 
 @budget.command("set")
 @changes_argument
 @click.pass_obj
 def set_(session: Session, changes: tuple[str, ...]) -> None:
-    """Change the budget: day=DOLLARS month=DOLLARS shards=N.
+    """Change budgets: hour, day and month, of all callers, of a cohort, of a model; in dollars, or "none".
 
-    One shard is good for about one job a second; each holds an equal part of the budget.
+    shards=N is how many documents they are counted in: one is good for about one job a second. They lend to each
+    other, so their number says nothing about what may be spent.
 
     \b
-        twohop budget set day=5 month=49.99
+        twohop budget set hour=1 day=5 month=49.99
+        twohop budget set cohort:anonymous.day=1 model:my-model.month=20
+        twohop budget set hour=none
     """  # noqa: D301 - click takes a paragraph that begins with \b as it is
-    typed = pairs(changes, known=_FIELDS)
-    given = {
-        _FIELDS[name]: whole_number(name, text) if name == "shards" else microdollars(name, text)
-        for name, text in typed.items()
-    }
+    given = read_changes(changes)
 
-    async def write(store: Store) -> tuple[dict[str, Any], dict[str, Any], dict[str, Counters]]:
-        before, shards = await _read(store)
-        if before is None:
-            raise PolicyError(_MISSING)
-        after = changed(GateConfig, before, given, CONFIG_PATH)
-        await store.write(CONFIG_PATH, after)
-        return before, after, shards
+    async def write(store: Store) -> tuple[dict[str, Any], GateConfig, Shards]:
+        before, after = await change_config(store, lambda document: fields_after(document, given))
+        config = parse(GateConfig, after, CONFIG_PATH)
+        await settle_loans(store, config, now=session.now())
+        return before, config, await counters_under(store, BUDGET)
 
-    before, after, shards = session.run(write)
-    if wrong := problems(GateConfig, before):
+    before, config, shards = session.run(write)
+    wrong = problems(GateConfig, before)
+    if wrong:
         warn(f"{CONFIG_PATH} was malformed and is repaired: {'; '.join(wrong)}")
-    _show_budget(parse(GateConfig, after, CONFIG_PATH), shards, session.now())
-    for name in typed:
-        if before.get(_FIELDS[name]) != after[_FIELDS[name]]:
-            hint(f"{name}: {_words(name, before.get(_FIELDS[name]))} → {_words(name, after[_FIELDS[name]])}")
+    _show_budget(config, shards, rows(config, shards, now=session.now()))
+    for line in _differences(None if wrong else parse(GateConfig, before, CONFIG_PATH), config):
+        hint(line)
 
 
-async def _read(store: Store) -> tuple[dict[str, Any] | None, dict[str, Counters]]:
-    return await store.read(CONFIG_PATH), await counters_under(store, "budget/")
-
-
-def _periods(config: GateConfig, shards: Mapping[str, Counters], now: datetime) -> list[_Period]:
-    today = {shard: day(its, now).microdollars for shard, its in shards.items()}
-    this_month = {shard: month(its, now).microdollars for shard, its in shards.items()}
-    return [
-        _Period(name="day", limit=config.budget_microdollars_per_day, shards=config.budget_shards, spent=today),
-        _Period(
-            name="month", limit=config.budget_microdollars_per_month, shards=config.budget_shards, spent=this_month
-        ),
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Period:
-    """The budget of one period, and what each shard has spent of it. Money that is held counts as spent."""
-
-    name: str
-    limit: int
-    shards: int
-    spent: Mapping[str, int]
-
-    @property
-    def used(self) -> int:
-        """What all shards have spent."""
-        return sum(self.spent.values())
-
-    @property
-    def reach(self) -> int:
-        """The most that this period can come to: each shard up to its part, and what was spent before a change."""
-        names = {str(shard) for shard in range(self.shards)}
-        inside = sum(max(self.spent.get(name, 0), self.limit // self.shards) for name in names)
-        return inside + sum(amount for name, amount in self.spent.items() if name not in names)
-
-    def as_json(self) -> dict[str, int]:
-        """Return it as `--json` shows it."""
-        return {"limit_microdollars": self.limit, "used_microdollars": self.used, "reach_microdollars": self.reach}
-
-
-def _json(config: GateConfig, shards: Mapping[str, Counters], now: datetime) -> dict[str, Any]:
+def _json(config: GateConfig, shards: Shards, found: list[Row]) -> dict[str, Any]:
     return {
-        **{period.name: period.as_json() for period in _periods(config, shards, now)},
+        **_by_period([row for row in found if not row.scope]),
+        "cohorts": _by_scope("cohort:", found),
+        "models": _by_scope("model:", found),
         "shards": config.budget_shards,
-        "in_flight": _in_flight(shards),
+        "in_flight": spent(IN_FLIGHT, shards),
         "plans": config.plans,
     }
 
 
-def _show_budget(config: GateConfig, shards: Mapping[str, Counters], now: datetime) -> None:
-    periods = _periods(config, shards, now)
+def _by_scope(prefix: str, found: list[Row]) -> dict[str, Any]:
+    scopes = dict.fromkeys(row.scope for row in found if row.scope.startswith(prefix))
+    return {scope.removeprefix(prefix): _by_period([row for row in found if row.scope == scope]) for scope in scopes}
+
+
+def _by_period(found: list[Row]) -> dict[str, Any]:
+    return {row.period: {"limit_microdollars": row.limit, "used_microdollars": row.used} for row in found}
+
+
+def _show_budget(config: GateConfig, shards: Shards, found: list[Row]) -> None:
     made = table(
-        Column(name="budget"),
+        Column(name="budget", may_shrink=True),
         *(Column(name=name, number=True) for name in ("limit µ$", "used µ$", "limit", "used", "left")),
     )
-    for period in periods:
-        amounts = (period.limit, period.used, max(0, period.limit - period.used))
-        made.add_row(
-            f"this {period.name}",
-            *(f"{amount:,}" for amount in amounts[:2]),
-            *(short_dollars(one) for one in amounts),
-        )
+    for row in found:
+        made.add_row(row.name, *_micro(row), *_dollars(row))
     plans = ", ".join(f"{cohort.value} → {name}" for cohort, name in config.plans.items()) or "nobody"
-    show(made, "", f"shards     {config.budget_shards}", f"in flight  {_in_flight(shards)}", f"plans      {plans}")
-    for period in periods:
-        if period.reach > period.limit:
-            warn(
-                f"this {period.name} can come to {short_dollars(period.reach)}: what was spent before the budget "
-                "or its shards were changed stays where it was spent"
-            )
+    show(
+        made,
+        "",
+        f"shards     {config.budget_shards}",
+        f"in flight  {spent(IN_FLIGHT, shards)}",
+        f"plans      {plans}",
+    )
+    for row in found:
+        if row.limit is not None and row.used > row.limit:
+            warn(f"{row.name}: {short_dollars(row.used)} is used already; nothing more is let in before it ends")
 
 
-def _in_flight(shards: Mapping[str, Counters]) -> int:
-    return sum(counters.get(IN_FLIGHT, 0) for counters in shards.values())
+def _micro(row: Row) -> tuple[str, str]:
+    return NOTHING if row.limit is None else f"{row.limit:,}", f"{row.used:,}"
 
 
-def _words(name: str, value: Any) -> str:
-    if not isinstance(value, int):
-        return "missing"
+def _dollars(row: Row) -> list[str]:
+    return [NOTHING if amount is None else short_dollars(amount) for amount in (row.limit, row.used, row.left)]
+
+
+def _differences(before: GateConfig | None, after: GateConfig) -> list[str]:
+    old, new = _limits(before) if before else {}, _limits(after)
+    return [
+        f"{name}: {_words(name, old.get(name))} → {_words(name, new.get(name))}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _limits(config: GateConfig) -> Mapping[str, int | None]:
+    """Return every number that `budget set` changes, by the name it has there."""
+    scopes = {"": config.budget}
+    scopes |= {f"cohort:{name}.": one for name, one in config.cohort_budgets.items()}
+    scopes |= {f"model:{name}.": one for name, one in config.model_budgets.items()}
+    limits = {
+        f"{scope}{period}": getattr(one, f"microdollars_per_{period}")
+        for scope, one in scopes.items()
+        for period in PERIODS
+    }
+    return {**limits, "shards": config.budget_shards}
+
+
+def _words(name: str, value: int | None) -> str:
+    if value is None:
+        return "none"
     return f"{value:,}" if name == "shards" else f"{short_dollars(value)} ({value:,} µ$)"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gate.errors import PolicyError
 from gate.plan import GateConfig, parse
 from gate.policy import CONFIG_PATH
-from twohop.documents import changed
+from twohop.gate_config import change_config, read_config
 from twohop.given import json_option
 from twohop.session import Session
 from twohop.show import Column, hint, show, show_json, table
@@ -31,9 +31,7 @@ def cache() -> None:
 @click.pass_obj
 def show_(session: Session, *, as_json: bool) -> None:
     """Show which models' answers are given again, and for how long."""
-    document = session.run(lambda store: store.read(CONFIG_PATH))
-    if document is None:
-        raise PolicyError(f"{CONFIG_PATH} does not exist; `twohop init` makes it")
+    document = session.run(read_config)
     kept = parse(GateConfig, document, CONFIG_PATH).cache_seconds
     if as_json:
         show_json(kept)
@@ -54,13 +52,13 @@ def set_(session: Session, model: str, seconds: int) -> None:
     """Give answers of MODEL again for SECONDS, at most 30 days; 0 turns it off."""
 
     async def write(store: Store) -> dict[str, int]:
-        before = await store.read(CONFIG_PATH)
-        if before is None:
-            raise PolicyError(f"{CONFIG_PATH} does not exist; `twohop init` makes it")
-        kept = {**before.get("cache_seconds", {}), model.lower(): seconds}
-        kept = {name: value for name, value in kept.items() if value}
-        await store.write(CONFIG_PATH, changed(GateConfig, before, {"cache_seconds": kept}, CONFIG_PATH))
-        return kept
+        _, after = await change_config(store, lambda before: {"cache_seconds": _kept(before, model.lower(), seconds)})
+        return dict(after["cache_seconds"])
 
     kept = session.run(write)
     hint(f"{model.lower()}: {kept.get(model.lower(), 0)} seconds")
+
+
+def _kept(before: Mapping[str, Any], model: str, seconds: int) -> dict[str, int]:
+    kept = {**before.get("cache_seconds", {}), model: seconds}
+    return {name: value for name, value in kept.items() if value}
