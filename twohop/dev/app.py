@@ -47,7 +47,9 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
         return JSONResponse({"status": "ok"})
 
     # The sign-in's doors have no allow-list of their own: only pages of this machine may use them.
-    loopback = Middleware(CORSMiddleware, allow_origin_regex=LOOPBACK_ORIGIN, allow_headers=["*"])
+    loopback = Middleware(
+        CORSMiddleware, allow_origin_regex=LOOPBACK_ORIGIN, allow_methods=["GET", "POST"], allow_headers=["*"]
+    )
     sign_in_routes = Starlette(routes=SignInRoutes(sign_in).routes(), middleware=[loopback])
     app = Starlette(
         routes=[
