@@ -54,7 +54,7 @@ FREE: dict[str, Any] = {
 }
 """What costs no GPU time, with a request."""
 
-SCHEDULED = {"sweep", "reconcile", "budget"}
+SCHEDULED = {"sweep", "ladder", "reconcile", "budget"}
 """What only Google calls, by its scheduler and its Pub/Sub: they look after what was held before."""
 
 DEV_ONLY = {"/", "/healthz", "/{project}/{region}/result", "/openapi.json", "/v1/{rest:path}", "/models/{rest:path}"}
