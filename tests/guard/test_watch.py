@@ -148,6 +148,12 @@ def test_a_balance_below_a_days_budget_is_told(balance: int, severity: Severity 
     assert severities(replace(QUIET, balance_microdollars=balance)).get("balance") is severity
 
 
+@pytest.mark.parametrize(("level", "severity"), [(0, None), (1, WARNING), (2, WARNING), (3, CRITICAL), (6, CRITICAL)])
+def test_a_switch_that_went_up_is_told(level: int, severity: Severity | None) -> None:
+    """By whomever: a threshold, a command, an edit in the console."""
+    assert severities(replace(QUIET, config=make_config(kill_level=level))).get("kill_level") is severity
+
+
 def test_holds_that_the_sweep_cannot_settle_are_told() -> None:
     assert severities(replace(QUIET, overdue=2)) == {"holds_overdue": Severity.CRITICAL}
 
@@ -155,4 +161,4 @@ def test_holds_that_the_sweep_cannot_settle_are_told() -> None:
 def test_a_provider_that_cannot_be_asked_ends_no_alert() -> None:
     """Not knowing is not the same as all being well, so nothing is said of it."""
     deaf = replace(QUIET, capacity=None, health=None, balance_microdollars=None)
-    assert set(looks(deaf)) == {"budget_day", "budget_month", "holds_overdue"}
+    assert set(looks(deaf)) == {"budget_day", "budget_month", "kill_level", "holds_overdue"}

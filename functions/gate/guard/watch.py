@@ -16,6 +16,7 @@ from gate.guard import forecast
 from gate.guard.alerts import Observation, Severity, dollars, share_severity
 from gate.guard.forecast import Sample
 from gate.guard.spending import Spending
+from gate.kill import KillLevel
 from gate.limits import Periods
 from gate.plan import AlertThresholds, GateConfig
 from gate.ports import ProviderHealth
@@ -88,6 +89,7 @@ def remember(seen: Sighting, before: Memory | None) -> Memory:
 def observations(seen: Sighting, before: Memory | None, now: Memory, bounds: Bounds) -> Iterator[Observation]:
     """Yield what there is to tell of each thing that is watched. What could not be asked is not told of."""
     yield from _budgets(seen, now)
+    yield _switch(seen)
     yield _overdue(seen)
     if seen.capacity is not None:
         yield _idle_workers(seen, seen.capacity, now, bounds)
@@ -146,6 +148,21 @@ def _budget(
 
 def _severity(percent: float, thresholds: AlertThresholds) -> Severity:
     return share_severity(percent, warn_percent=thresholds.warn_percent, critical_percent=thresholds.critical_percent)
+
+
+def _switch(seen: Sighting) -> Observation:
+    level = KillLevel(seen.config.kill_level)
+    severity = Severity.WARNING if level else Severity.FINE
+    severity = Severity.CRITICAL if level >= KillLevel.ANSWERS_ONLY else severity
+    return Observation(
+        alert="kill_level",
+        severity=severity,
+        text=f"The switch is at level {level:d}, {level.name.lower().replace('_', ' ')}; `twohop kill` says since "
+        "when and why, `twohop revive` lowers it."
+        if level
+        else "Nothing is switched off.",
+        facts={"kill_level": int(level)},
+    )
 
 
 def _overdue(seen: Sighting) -> Observation:
