@@ -42,8 +42,8 @@ emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase em
 bench: $(VENV)/.installed-test  ## Measure hop 1 beside its peers, on a quiet machine (ONLY=cold for one part)
 	@PYTHONPATH=.:functions:gpu_worker $(BIN)/python -m infra.bench $(addprefix --only ,$(ONLY))
 
-bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine
-	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench
+bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine (ONLY=served for one part)
+	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench $(addprefix --only ,$(ONLY))
 
 clean:  ## Remove what these commands installed and made
 	rm -rf $(VENV) .focus $(NPM_DIR)/node_modules functions/venv .twohop .bench *.egg-info

@@ -1,7 +1,8 @@
 """The worker beside its peers, on this machine and the real MiniLM, in one run; it writes `docs/benchmarks.md`.
 
-From the repository's root: `PYTHONPATH=functions:gpu_worker .venv/bin/python -m bench [--quick]`. A full run takes
-about twelve minutes, and the first one some more to make the peers' environments. Keep the machine quiet meanwhile.
+From the repository's root: `PYTHONPATH=functions:gpu_worker .venv/bin/python -m bench [--quick] [--only PART]`. A
+full run takes about ten minutes, the first one some more to make the peers' environments. Each part writes its own
+section. Keep the machine quiet meanwhile.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import util
+from enum import StrEnum
 from pathlib import Path
+from typing import assert_never
 
 from bench import cold, report, served
 from bench.clients import run_round
@@ -39,6 +41,16 @@ _TELLING = {
 }
 """Packages whose versions are reported, by requirements."""
 _TABLE_SECONDS_MAX = 240
+_ENCODER, _QUEUE = "The worker's encoder alone, one core", "The worker's queue loop and the SDK's"
+
+
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    SERVED = "served"
+    STARTS = "starts"
+    ENCODER = "encoder"
+    QUEUE = "queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +63,14 @@ class Plan:
     warm_up_seconds: float
     starts: int
     starts_dropped: int
-    tables: Mapping[str, tuple[str, Sequence[str]]]
-    """Other benchmarks to be run: module and arguments, by title."""
 
 
 _FULL = Plan(
-    load=Load(rounds=5, seconds=3, seconds_max=260),
+    load=Load(rounds=5, seconds=3, seconds_max=200),
     texts=1_024,
     warm_up_seconds=1,
     starts=3,
     starts_dropped=2,
-    tables={
-        "The encoder alone, one core": ("bench.encoder", ("--rounds", "3")),
-        "RunPod's queue: our loop and the SDK's": ("bench.queue", ()),
-    },
 )
 _QUICK = Plan(
     load=Load(rounds=1, seconds=1, seconds_max=60),
@@ -72,7 +78,6 @@ _QUICK = Plan(
     warm_up_seconds=0.2,
     starts=1,
     starts_dropped=0,
-    tables={},
 )
 
 
@@ -81,15 +86,17 @@ def main() -> int:
     arguments = _arguments()
     plan = _QUICK if arguments.quick else _FULL
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
-    try:
-        found = _find(plan, quick=arguments.quick, folder=arguments.folder)
-    except BenchError as exc:
-        sys.exit(f"bench: {exc}")
-    section = report.section(found)
     path = arguments.folder / "quick.md" if arguments.quick else CHECKOUT / "docs" / "benchmarks.md"
-    report.write(path, section)
-    _say(f"\n{section}\nwritten: {os.path.relpath(path)}")
-    return int(not all(one.right for results in found.results.values() for one in results.values()))
+    right = True
+    for part in arguments.only or list(Part):
+        try:
+            section, is_right = _measure(part, plan, arguments)
+        except BenchError as exc:
+            sys.exit(f"bench: {exc}")
+        report.write(path, section)
+        _say(f"\n{section}\nwritten: {os.path.relpath(path)}")
+        right = right and is_right
+    return int(not right)
 
 
 def _arguments() -> argparse.Namespace:
@@ -98,36 +105,60 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=CHECKOUT / ".bench", help="of the peers' environments and logs"
     )
+    parser.add_argument("--only", type=Part, choices=list(Part), action="append", help="this part; all if not given")
     return parser.parse_args()
 
 
-def _find(plan: Plan, *, quick: bool, folder: Path) -> report.Findings:
-    machine, servers = this_machine(), make_servers()
-    places = _places(servers, folder)
-    pinned = machine.server_core is not None and can_keep()
-    with kept_on(machine.client_core if pinned else None):
-        core = machine.server_core if pinned else None
-        ceiling = _ceiling(servers[0], places[OURS], core)
-        results, peaks = _served(plan, servers, places, core)
+def _measure(part: Part, plan: Plan, arguments: argparse.Namespace) -> tuple[str, bool]:
+    """Return a part's section, and whether all that answered in it was right."""
+    command = f"python -m bench{' --quick' if arguments.quick else ''} --only {part}"
+    match part:
+        case Part.SERVED | Part.STARTS:
+            servers = make_servers()
+            places = _places(servers, arguments.folder)
+            told = {one.name: versions(_python(places[one.name]), _TELLING[one.requirements]) for one in servers}
+            run = _run(command, told)
+            if part is Part.STARTS:
+                return _starts(plan, servers, places, run), True
+            found = _find(plan, servers, places, run)
+            right = all(one.right for results in found.results.values() for one in results.values())
+            return report.section(found), right
+        case Part.ENCODER:
+            return report.table_section(_ENCODER, _run(command, {}), _table("bench.encoder", ("--rounds", "3"))), True
+        case Part.QUEUE:
+            return report.table_section(_QUEUE, _run(command, {}), _table("bench.queue", ())), True
+        case _:
+            assert_never(part)
+
+
+def _run(command: str, told: Mapping[str, Mapping[str, str]]) -> report.Run:
+    return report.Run(day=datetime.now(UTC).date(), command=command, machine=this_machine(), versions=told)
+
+
+def _starts(plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run) -> str:
     warm = cold.measure(_cold(servers, places), rounds=plan.starts, dropping=False, say=_say)
     assert warm is not None
     dropped = None
     if plan.starts_dropped:
         dropped = cold.measure(_cold(servers, places), rounds=plan.starts_dropped, dropping=True, say=_say)
+    return report.starts_section(run, warm, dropped)
+
+
+def _find(plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run) -> report.Findings:
+    machine = run.machine
+    pinned = machine.server_core is not None and can_keep()
+    with kept_on(machine.client_core if pinned else None):
+        core = machine.server_core if pinned else None
+        ceiling = _ceiling(servers[0], places[OURS], core)
+        results, peaks = _served(plan, servers, places, core)
     return report.Findings(
-        day=datetime.now(UTC).date(),
-        command="make bench-worker" if not quick else "python -m bench --quick",
-        machine=machine,
-        versions={one.name: versions(_python(places[one.name]), _TELLING[one.requirements]) for one in servers},
+        run=run,
         pinned=pinned,
         rounds=_rounds(results),
         seconds=plan.load.seconds,
         ceiling=ceiling,
         results=results,
         peaks_mb=peaks,
-        starts_warm=warm,
-        starts_dropped=dropped,
-        tables={title: _table(*what) for title, what in plan.tables.items() if util.find_spec(what[0])},
     )
 
 

@@ -1,4 +1,4 @@
-"""The report: what was measured, on what and how, as a section of `docs/benchmarks.md`."""
+"""The report: what was measured, on what and how, as sections of `docs/benchmarks.md`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from bench.machine import Machine
 from bench.served import CHECKED_EVERY, COSINE_MIN, Case, Results, Served
 from bench.servers import OURS
 
-_SECTION = "## The worker"
 _NONE = "-"
 _HEAD = "# Benchmarks\n\nEach section is written by the command that measured it; none is edited by hand.\n"
 
@@ -21,14 +20,21 @@ Starts = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Findings:
-    """All that one run found."""
+class Run:
+    """When, how and on what something was measured."""
 
     day: date
     command: str
     machine: Machine
     versions: Mapping[str, Mapping[str, str]]
     """Of packages, by server."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What servers gave under load."""
+
+    run: Run
     pinned: bool
     """Whether servers and clients were on cores of their own."""
     rounds: int
@@ -37,38 +43,49 @@ class Findings:
     """Requests a second that the clients send to a server that computes nothing."""
     results: Results
     peaks_mb: Mapping[str, float]
-    starts_warm: Starts
-    starts_dropped: Starts | None
-    tables: Mapping[str, str]
-    """What the other benchmarks wrote, by title."""
 
 
-def write(path: Path, section: str, *, title: str = _SECTION) -> None:
+def write(path: Path, section: str, *, title: str = "") -> None:
     """Put the section in its place in the file, which is made if there is none; other sections stay as they are."""
     before = path.read_text("utf-8") if path.exists() else _HEAD
-    kept = re.split(rf"^{title}\n.*?(?=^## |\Z)", before, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
+    heading = title or re.escape(section.partition("\n")[0])
+    kept = re.split(rf"^{heading}\n.*?(?=^## |\Z)", before, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
     head, tail = kept[0], "".join(kept[1:])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{head.rstrip()}\n\n{section.rstrip()}\n" + (f"\n{tail}" if tail else ""), "utf-8")
 
 
 def section(found: Findings) -> str:
-    """Return the section in Markdown."""
-    parts = [_SECTION, _run(found), *_cases(found), _starts(found), _memory(found)]
-    parts += [f"### {title}\n\n```\n{table.strip()}\n```" for title, table in found.tables.items()]
-    return "\n\n".join([*parts, _again(found)]) + "\n"
+    """Return the section of the servers under load."""
+    return "\n\n".join(["## The worker", _told(found), *_cases(found), _memory(found), _again(found)]) + "\n"
 
 
-def _run(found: Findings) -> str:
-    machine = found.machine
+def starts_section(run: Run, warm: Starts, dropped: Starts | None) -> str:
+    """Return the section of the cold starts."""
+    return f"## The worker's cold start\n\n{_run(run)}\n\n{_starts(warm, dropped)}\n"
+
+
+def table_section(title: str, run: Run, table: str) -> str:
+    """Return the section of a benchmark that writes its own table."""
+    return f"## {title}\n\n{_run(run)}\n\n```\n{table.strip()}\n```\n"
+
+
+def _run(run: Run) -> str:
+    machine = run.machine
     memory = f", {machine.memory_gib:.0f} GiB" if machine.memory_gib else ""
     flags = ", ".join(machine.flags) or "none of those that matter here"
-    where = "its server on one core and the clients on another" if found.pinned else "not kept on cores of their own"
-    kept = [
-        f"Measured on {found.day.isoformat()} by `{found.command}`.",
+    lines = [
         f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}; {flags}. {machine.system}. "
         f"Load before: {machine.load:.1f}.",
-        *(f"- {name}: {_named(versions)}" for name, versions in found.versions.items()),
+        *(f"- {name}: {_named(versions)}" for name, versions in run.versions.items()),
+    ]
+    return f"Measured on {run.day.isoformat()} by `{run.command}`.\n\n" + "\n".join(lines)
+
+
+def _told(found: Findings) -> str:
+    where = "its server on one core and the clients on another" if found.pinned else "not kept on cores of their own"
+    lines = [
+        _run(found.run),
         f"- {found.rounds} rounds in turns (A B C ... A B C ...) of {found.seconds:g} s, half of it for one client, "
         f"and the answers then still out; {where}. Each client sends one text, waits, and sends the next.",
         "- Model: all-MiniLM-L6-v2. Texts: made from word lists, of exact lengths; the same ones for all in a round.",
@@ -77,7 +94,7 @@ def _run(found: Findings) -> str:
         f"- Each {CHECKED_EVERY}th text's vector is compared with plain transformers' in fp32, one text at a time; a "
         f"cosine under {COSINE_MIN} makes the row wrong.",
     ]
-    return kept[0] + "\n\n" + "\n".join(kept[1:])
+    return "\n".join(lines)
 
 
 def _named(versions: Mapping[str, str]) -> str:
@@ -124,21 +141,20 @@ def _wrong(served: Served) -> str:
     return f"least cosine {served.cosine_min:.4f} of {served.checked} vectors"
 
 
-def _starts(found: Findings) -> str:
+def _starts(warm: Starts, dropped: Starts | None) -> str:
     head = ["what", "files in memory: best (median)", "ours by its: median (min to max)"]
-    dropped = found.starts_dropped
     if dropped:
         head.insert(2, "files on disk: best (median)")
     rows = []
-    for name, taken in found.starts_warm.items():
-        best = _NONE if name == OURS else _spread(ratios(taken, found.starts_warm[OURS]), _times)
+    for name, taken in warm.items():
+        best = _NONE if name == OURS else _spread(ratios(taken, warm[OURS]), _times)
         rows.append([name, _best(taken), *([_best(dropped[name])] if dropped else []), best])
     told = (
         "Seconds from the process's beginning to its first vector, warm-up included where a server does one; "
-        f"{len(next(iter(found.starts_warm.values())))} rounds in turns, all cores. The ratio says how many times "
+        f"{len(next(iter(warm.values())))} rounds in turns, all cores. The ratio says how many times "
         "longer it takes than ours."
     )
-    return f"### Cold start\n\n{told}\n\n{_table(head, rows)}"
+    return f"{told}\n\n{_table(head, rows)}"
 
 
 def _best(taken: Sequence[float]) -> str:
@@ -154,7 +170,7 @@ def _memory(found: Findings) -> str:
 
 def _again(found: Findings) -> str:
     return (
-        f"### To run it again\n\n    {found.command}\n\n"
+        f"### To run it again\n\n    {found.run.command}\n\n"
         "The peers' environments are made in `.bench` the first time, of the pins in `gpu_worker/bench/peers`; their "
         "logs are there, too. Ratios are worth more than the numbers beside them: those are of one machine, one day."
     )
