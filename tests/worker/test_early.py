@@ -46,3 +46,17 @@ def test_numbers_and_errors_are_the_same_before_and_after() -> None:
     for engine in (early, relay):
         with pytest.raises(InputError, match="truncate is false"):
             _ask(engine, _TEXTS, truncate=False)
+
+
+@pytest.mark.model
+def test_a_model_that_is_too_large_for_numpy_waits_for_torch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a second is not worth its weights twice in memory; the log says that it was left out."""
+    monkeypatch.setattr("worker.engines.early.encoder._WEIGHTS_MB_MAX", 10)
+    engine = open_engine(Settings.from_env({"WORKER_SECRET": SECRET, "EARLY": "on"}))
+    engine.import_libraries()
+    engine.load()
+
+    assert "weights of 90 MB are not answered early" in capsys.readouterr().out
+    assert len(_ask(engine, ["hello"])[0]) == 384

@@ -23,6 +23,8 @@ from worker.errors import ModelError
 Array = npt.NDArray[np.float32]
 _Pair = tuple[Array, Array]
 """The weight and the bias of a linear layer or of a norm."""
+_WEIGHTS_MB_MAX = 600
+"""A larger encoder is slow on a CPU, and until it hands over its weights are in memory twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,9 @@ class _Weights:
 
     def __init__(self, folder: Path, shape: Shape) -> None:
         prefix = names.encoder_names(shape.family).prefix
+        stored_mb = sum((folder / name).stat().st_size for name in weight_files(folder)) // 10**6
+        if stored_mb > _WEIGHTS_MB_MAX:
+            raise ModelError(f"weights of {stored_mb} MB are not answered early; {_WEIGHTS_MB_MAX} MB at most")
         try:
             files = [safe_open(folder / name, framework="np") for name in weight_files(folder)]
         except (OSError, SafetensorError) as exc:
