@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("functions/gate", "functions/main.py", "functions/declared.py", "gpu_worker", "twohop", "infra")
+FOLDERS = (
+    "functions/gate",
+    "functions/main.py",
+    "functions/declared.py",
+    "gpu_worker",
+    "twohop",
+    "infra",
+    "web/client-python",
+)
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
 

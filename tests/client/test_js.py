@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import pytest
 
 from gate.job import JobState
@@ -19,12 +18,10 @@ from infra.suite import HOST, PROJECT, REGION
 from infra.suite_parts import MissingPartError
 from tests.client import published
 from tests.client.wire import lossy_wire
-from tests.dev.killing import jobs, ledger_in, until
-from tests.dev.running import Dev, dev_running
+from tests.dev.killing import jobs, until
+from tests.dev.running import Dev
 from tests.e2e.suite import Client, FirebaseError
-from tests.makers import make_plan
 from tests.missing import missing
-from tests.worker.generation.makers import make_decoder
 from twohop.dev.worker_process import free_port
 
 pytestmark = [
@@ -44,37 +41,11 @@ class Apps(Protocol):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    make_decoder(folder, "Llama", max_position_embeddings=16_000, eos_token_id=None)
-    tokenizer = folder / "tokenizer_config.json"
-    said = json.loads(tokenizer.read_text("utf-8"))
-    tokenizer.write_text(json.dumps({**said, "model_max_length": 16_000}), "utf-8")
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         return published.install(tmp_path_factory.mktemp("app"))
     except MissingPartError as exc:
         missing(exc.what, exc.remedy)
-
-
-@pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
-    folder = tmp_path_factory.mktemp("dev")
-    with dev_running(folder, MODEL=model, EXECUTION_SECONDS_MAX="100") as dev:
-        generous = msgspec.json.decode(msgspec.json.encode(make_plan()))
-        asyncio.run(write_plan(folder, generous))
-        yield dev
-
-
-async def write_plan(folder: Path, plan: dict[str, Any]) -> None:
-    ledger = ledger_in(folder)
-    await ledger.write("plans/anonymous", plan)
-    await ledger.close()
-    await asyncio.sleep(1.1)  # A dev server keeps a plan for a second.
 
 
 @pytest.fixture

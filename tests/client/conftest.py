@@ -1,0 +1,44 @@
+"""`make dev` with a model that writes for as long as one likes: what the clients are tried against."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.dev.killing import ledger_in
+from tests.dev.running import Dev, dev_running
+from tests.makers import make_plan
+from tests.worker.generation.makers import make_decoder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    make_decoder(folder, "Llama", max_position_embeddings=16_000, eos_token_id=None)
+    tokenizer = folder / "tokenizer_config.json"
+    said = json.loads(tokenizer.read_text("utf-8"))
+    tokenizer.write_text(json.dumps({**said, "model_max_length": 16_000}), "utf-8")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
+    folder = tmp_path_factory.mktemp("dev")
+    with dev_running(folder, MODEL=model, EXECUTION_SECONDS_MAX="100") as dev:
+        generous = msgspec.json.decode(msgspec.json.encode(make_plan()))
+        asyncio.run(write_plan(folder, generous))
+        yield dev
+
+
+async def write_plan(folder: Path, plan: dict[str, Any]) -> None:
+    ledger = ledger_in(folder)
+    for name in ("anonymous", "free"):
+        await ledger.write(f"plans/{name}", plan)
+    await ledger.close()
+    await asyncio.sleep(1.1)  # A dev server keeps a plan for a second.

@@ -1,0 +1,172 @@
+"""The Python client with a real API token, against `make dev` with a model that writes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from twohop_client import TwohopClient, TwohopError
+
+from gate.job import JobState
+from tests.client.wire import lossy_wire
+from tests.dev.killing import jobs, until
+from tests.dev.running import Dev
+from twohop.cli import cli
+from twohop.dev.worker_process import free_port
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.skipif(sys.platform != "linux", reason="LEFT OUT: a dev server with a model made here"),
+]
+
+CALLABLES = "demo-twohop/us-central1"
+SHORT: dict[str, Any] = {"max_new_tokens": 40}
+LONG: dict[str, Any] = {"max_new_tokens": 7_000}
+TEXT = "once upon"
+
+NewToken = Callable[[str], str]
+
+
+@pytest.fixture
+def token_of(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> NewToken:
+    """Makes API tokens as the operator does."""
+
+    def make(uid: str) -> str:
+        monkeypatch.chdir(dev.folder.parent)
+        line = ["--sqlite-path", str(dev.folder / "ledger.sqlite3"), "token", "create", uid, "--label", "test"]
+        result = CliRunner().invoke(cli, line)
+        assert result.exit_code == 0, result.output
+        return result.stdout.strip()
+
+    return make
+
+
+@pytest.fixture
+def bea(dev: Dev, token_of: NewToken) -> Iterator[TwohopClient]:
+    with TwohopClient(f"{dev.url}/{CALLABLES}", token_of("bea")) as client:
+        yield client
+
+
+def jobs_of(dev: Dev, uid: str) -> list[Any]:
+    return [job for job in asyncio.run(jobs(dev.folder)) if job.caller == uid]
+
+
+def test_it_asks_and_is_answered(bea: TwohopClient) -> None:
+    answer = bea.infer(TEXT, parameters=SHORT)
+
+    assert answer["outputs"][0]["generated_text"]
+    assert bea.quota()["requests_per_day"]["remaining"] > 0
+
+
+def test_a_stream_gives_the_text_in_parts_and_has_the_answer_at_its_end(bea: TwohopClient) -> None:
+    stream = bea.stream(TEXT, parameters=SHORT)
+    texts = [part["text"] for part in stream]
+
+    assert len(texts) > 3
+    assert stream.answer is not None
+    assert "".join(texts) == stream.answer["outputs"][0]["generated_text"]
+
+
+def test_who_leaves_a_stream_early_stops_the_model(dev: Dev, token_of: NewToken) -> None:
+    """`break` is enough."""
+    with TwohopClient(f"{dev.url}/{CALLABLES}", token_of("leaver")) as client:
+        for number, _ in enumerate(client.stream(TEXT, parameters=LONG)):
+            if number == 2:
+                break
+        assert until(lambda: jobs_of(dev, "leaver")[0].state.final)
+
+    [job] = jobs_of(dev, "leaver")
+    assert (job.state, job.failure_code) == (JobState.SETTLED, "cancelled")
+
+
+def test_a_submitted_job_is_watched_to_its_end(bea: TwohopClient) -> None:
+    job = bea.submit(TEXT, parameters=SHORT)
+
+    assert [seen["state"] for seen in bea.watch(job["job_id"])][-1] == "settled"
+    assert bea.result(job["job_id"])["outputs"][0]["generated_text"]
+
+
+def test_a_cancelled_job_ends_with_its_error(bea: TwohopClient) -> None:
+    job = bea.submit(TEXT, parameters=LONG)
+    bea.cancel(job["job_id"])
+
+    with pytest.raises(TwohopError) as failed:
+        bea.result(job["job_id"])
+
+    assert (failed.value.code, failed.value.details["job_id"]) == ("cancelled", job["job_id"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "code"),
+    [
+        ({"no": "text"}, {}, "invalid-argument"),
+        (TEXT, {"model": "another"}, "permission-denied"),
+        (TEXT, {"parameters": {"no_such": 1}}, "invalid-argument"),
+    ],
+    ids=["inputs", "model", "parameter"],
+)
+def test_what_is_refused_is_typed_and_not_sent_again(
+    bea: TwohopClient, inputs: Any, options: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(TwohopError) as refused:
+        bea.infer(inputs, **options)
+
+    assert (refused.value.code, refused.value.retryable) == (code, False)
+
+
+def test_a_refused_stream_is_the_same_error(bea: TwohopClient) -> None:
+    """Its status is 200, as that of every stream."""
+    with pytest.raises(TwohopError) as refused:
+        list(bea.stream({"no": "text"}))
+
+    assert refused.value.code == "invalid-argument"
+
+
+def test_a_token_of_nobody_is_refused(dev: Dev) -> None:
+    with TwohopClient(f"{dev.url}/{CALLABLES}", "th_forged") as client, pytest.raises(TwohopError) as refused:
+        client.quota()
+
+    assert refused.value.code == "unauthenticated"
+    assert "th_forged" not in str(refused.value)
+
+
+def test_the_same_key_is_one_request(dev: Dev, token_of: NewToken) -> None:
+    with TwohopClient(f"{dev.url}/{CALLABLES}", token_of("same")) as client:
+        answers = [client.infer(TEXT, parameters=SHORT, idempotency_key="k") for _ in range(2)]
+
+    assert [answer["repeated"] for answer in answers] == [False, True]
+    assert len(jobs_of(dev, "same")) == 1
+
+
+def test_an_answer_that_was_lost_on_the_way_is_asked_for_again_and_counted_once(dev: Dev, token_of: NewToken) -> None:
+    """The request arrived, its answer did not."""
+    answers: list[Any] = []
+    with (
+        lossy_wire(f"127.0.0.1:{dev.port}") as wire,
+        TwohopClient(f"http://127.0.0.1:{wire.port}/{CALLABLES}", token_of("traveller")) as client,
+    ):
+        wire.do(wire.proxy.withhold)
+        asking = threading.Thread(target=lambda: answers.append(client.infer(TEXT, parameters=SHORT)), daemon=True)
+        asking.start()
+        assert until(lambda: any(job.state.final for job in jobs_of(dev, "traveller")))
+        wire.do(wire.proxy.cut)
+        asking.join(30)
+
+    [answer] = answers
+    assert answer["repeated"] is True
+    assert len(jobs_of(dev, "traveller")) == 1
+
+
+def test_a_gate_that_stays_away_is_an_error_that_may_be_tried_again() -> None:
+    with (
+        TwohopClient(f"http://127.0.0.1:{free_port()}/{CALLABLES}", "th_any", tries_max=2) as client,
+        pytest.raises(TwohopError) as failed,
+    ):
+        client.infer(TEXT)
+
+    assert failed.value.retryable
