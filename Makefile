@@ -11,7 +11,7 @@ REQUIREMENTS := pyproject.toml $(wildcard functions/requirements*.txt gpu_worker
 TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format emulate bench bench-worker clean
+.PHONY: help demo dev test check format emulate bench bench-worker system-packages clean
 
 help:  ## List these commands
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## See a signed-in caller get an answer from a real tr
 dev: $(VENV)/.installed  ## Start both hops on this machine and leave them running (PORT=8787)
 	@$(BIN)/twohop dev
 
-test: check $(NPM_DIR)/.installed .focus/.installed  ## Run every check and test that this machine can run
+test: check $(NPM_DIR)/.installed .focus/.installed system-packages  ## Run every check and test that this machine can run
 	@$(BIN)/python -m pytest
 
 check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
@@ -31,6 +31,15 @@ check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python tests/sizes.py
+
+# What some tests need of the system: the worker's image is built without a Docker engine, and pages are opened in a
+# real browser. Only where CI=true is anything installed for it; elsewhere a test says what it lacks.
+system-packages:
+	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  ! { command -v buildah && command -v debootstrap && command -v chromium; } >/dev/null; then \
+	  echo '── Installing buildah, debootstrap and chromium' && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends buildah debootstrap chromium \
+	  >/dev/null; fi
 
 format: $(VENV)/.installed-test  ## Format the code
 	@$(BIN)/ruff format
