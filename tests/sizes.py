@@ -15,7 +15,7 @@ FOLDERS = (
     "gpu_worker",
     "twohop",
     "infra",
-    "web/client-python",
+    "clients/python",
 )
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
