@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from gate.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
@@ -17,6 +18,21 @@ _POLL_GROWTH = 1.5
 Sleep = Callable[[float], Awaitable[None]]
 
 
+@dataclass(slots=True, kw_only=True)
+class Sight:
+    """What was last seen of a job that somebody may have to stop."""
+
+    job: ProviderJob | None = None
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once its provider's name for it is known."""
+
+    def of(self, job: ProviderJob) -> ProviderJob:
+        """Note how the job stands, and return it."""
+        self.job = job
+        self.known.set()
+        return job
+
+
 class Dispatcher:
     """Runs one order at the provider and waits for its end, up to the order's expiry."""
 
@@ -26,8 +42,13 @@ class Dispatcher:
         self._log = log
         self._sleep = sleep
 
-    async def run(self, order: Order, *, until: datetime | None = None) -> ProviderJob:
+    async def run(self, order: Order, *, until: datetime | None = None, sight: Sight | None = None) -> ProviderJob:
         """Return the job in a final state, or as it stands at a time before its order expires.
+
+        Args:
+            order: what is to be done.
+            until: how long it is waited for, if that is shorter than the order's own time.
+            sight: is told of each state in which the job is seen.
 
         Raises:
             ProviderError: it did not get there; `billed` says whether it may have cost something.
@@ -37,7 +58,8 @@ class Dispatcher:
         if left <= 0:
             raise ProviderUnavailableError("its time was over before it could be handed over")
         wait_seconds = min(left, self._provider.capabilities.wait_seconds_max)
-        job = await self._provider.submit(order, wait_seconds=wait_seconds)
+        sight = sight or Sight()
+        job = sight.of(await self._provider.submit(order, wait_seconds=wait_seconds))
         pause = _POLL_SECONDS_FIRST
         while not job.state.final:
             left = self._left_seconds(until)
@@ -47,7 +69,7 @@ class Dispatcher:
                 return await self.give_up(order, job)
             await self._sleep(min(pause, left))
             pause = min(pause * _POLL_GROWTH, _POLL_SECONDS_MAX)
-            job = await self._ask(order.job_id, job)
+            job = sight.of(await self._ask(order.job_id, job))
         return job
 
     async def give_up(self, order: Order, job: ProviderJob) -> ProviderJob:

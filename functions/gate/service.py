@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 
 from gate.admission import Admission
 from gate.answer import Answer
-from gate.dispatch import Dispatcher
+from gate.dispatch import Dispatcher, Sight
 from gate.entry import Entry, Held, Join, Joined
-from gate.errors import ProviderError, ProviderTimeoutError, ResultStoreError
+from gate.errors import KilledError, ProviderError, ProviderTimeoutError, ResultStoreError
 from gate.following import Follower
 from gate.job import Job, Settlement
 from gate.jobs import Jobs, outputs_of
@@ -45,6 +45,8 @@ from gate.results import Results, ResultStore
 from gate.settling import Settling
 from gate.streaming import Streamer
 from gate.webhooks import Webhooks
+
+_LEFT = "the caller went away"
 
 
 class Gate:
@@ -148,14 +150,15 @@ class Gate:
         began = False
         try:
             async with self._settling.on_error(entered.job), aclosing(self._streamer.run(order)) as steps:
-                async for step in steps:
+                async for step in self._watch.unless_stopped_between(steps):
                     if isinstance(step, Part):
                         began = True
                         yield step
                     else:
                         seen, began = step, began or step.state is not ProviderState.QUEUED
-        except (GeneratorExit, asyncio.CancelledError):
-            await self._settling.surely(self._abandon(entered.job, seen, began=began))
+        except (GeneratorExit, asyncio.CancelledError, KilledError) as exc:
+            reason = str(exc) if isinstance(exc, KilledError) else _LEFT
+            await self._settling.surely(self._abandon(entered.job, seen, began=began, reason=reason))
             raise
         assert seen is not None, "a stream that raises nothing ends with the job's end"
         yield await self._answer(entered, seen)
@@ -192,8 +195,17 @@ class Gate:
         return join
 
     async def _run(self, held: Held, order: Order, *, until: datetime | None = None) -> ProviderJob:
-        async with self._settling.on_error(held.job):
-            return await self._watch.unless_stopped(self._dispatcher.run(order, until=until))
+        sight = Sight()
+        # A job that ends with its connection, or that nobody can name, is stopped without a name.
+        stays = self._provider.capabilities.queues and not (self._ends_when_left and order.webhook is None)
+        work = self._dispatcher.run(order, until=until, sight=sight)
+        try:
+            async with self._settling.on_error(held.job):
+                return await self._watch.unless_stopped(work, known=sight.known if stays else None)
+        except KilledError as exc:
+            began = sight.job is None or sight.job.state is not ProviderState.QUEUED
+            await self._settling.surely(self._abandon(held.job, sight.job, began=began, reason=str(exc)))
+            raise
 
     async def _infer_or_hand_over(self, held: Held) -> Answer:
         order = self._orders.outliving(held.job, held.body, low_priority=held.low_priority)
@@ -235,10 +247,9 @@ class Gate:
         quota = await self._quotas.of(job.caller, joined.policy)
         return Answer(job=job, outputs=outputs_of(job), quota=quota, repeated=True, cached=joined.cached)
 
-    async def _abandon(self, job: Job, seen: ProviderJob | None, *, began: bool) -> Job:
-        """Stop a job whose caller went away, and settle it at what it used."""
-        reason = "the caller went away"
-        if seen is None and not self._provider.capabilities.drops_when_left:
+    async def _abandon(self, job: Job, seen: ProviderJob | None, *, began: bool, reason: str) -> Job:
+        """Stop a job that nobody waits for any more, and settle it at what it used."""
+        if seen is None and not self._ends_when_left:
             return await self._settling.settle(job, settlement_after(ProviderTimeoutError(), job), reason=reason)
         elapsed_ms = self._elapsed_ms(job)
         last = seen or ProviderJob(provider_job_id=job.job_id, state=ProviderState.CANCELLED)
@@ -254,6 +265,10 @@ class Gate:
             wait_ms=elapsed_ms,
         )
         return await self._settling.settle(job, settlement, reason=reason)
+
+    @property
+    def _ends_when_left(self) -> bool:
+        return self._provider.capabilities.drops_when_left
 
     def _elapsed_ms(self, job: Job) -> int:
         return max(0, (self._clock.now() - job.held_at) // timedelta(milliseconds=1))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from gate.admission import Admission
-from gate.errors import JobFailedError, LedgerError, ProviderError
+from gate.errors import JobFailedError, KilledError, LedgerError, ProviderError
 from gate.job import Job, Settlement
 from gate.log import EventLog
 from gate.outcome import settlement_after
@@ -48,6 +48,8 @@ class Settling:
         except ProviderError as exc:
             await self.settle(job, settlement_after(exc, job), reason=str(exc))
             raise
+        except KilledError:
+            raise  # Whoever stops the job settles it, at what it used.
         except Exception as exc:
             # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
             await self.settle(job, settlement_after(JobFailedError(), job), reason=type(exc).__name__)

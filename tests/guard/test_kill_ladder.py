@@ -11,7 +11,9 @@ import pytest
 from gate import meter
 from gate.control import Capacity
 from gate.errors import ProviderError
+from gate.guard import kill_ladder
 from gate.guard.kill_ladder import KILL_PATH, KillLadder
+from gate.job import HandOver, Job
 from gate.plan import STARTER_CONFIG
 from gate.policy import CONFIG_PATH
 from gate.ports import Admitted
@@ -184,3 +186,29 @@ async def test_billing_is_left_alone_below_level_6(world: World) -> None:
 
     assert world.billing.detached == 0
     assert (await world.store.read(KILL_PATH) or {})["level"] == 5
+
+
+async def test_every_running_job_is_cancelled_however_many_there_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest ones are not all; those that a call waits for are left to it."""
+    monkeypatch.setattr(kill_ladder, "_JOBS_FIRST", 2)
+    now, stopped = world.clock.now(), []
+    for number in range(7):
+        job = make_job(job_id=f"{number:064x}", held_at=now)
+        held = await world.store.hold(job, meter.moves_to_hold(job, GENEROUS, make_config()))
+        assert isinstance(held, Admitted)
+        if number:
+            where = HandOver(provider_job_id=f"remote-{number}", due_at=now, look_at=now, awaited_ms=0)
+            await world.store.hand_over(held.job, where)
+
+    async def stop(job: Job) -> Job:
+        stopped.append(job.provider_job_id)
+        return job
+
+    ladder = KillLadder(store=world.store, clock=world.clock, log=world.log, stop=stop)
+    await ladder.set_level(5, name="Ann", reason="stop")
+
+    await ladder.run()
+
+    assert sorted(stopped) == [f"remote-{number}" for number in range(1, 7)]

@@ -10,15 +10,19 @@ from typing import Any
 import pytest
 
 from gate import kill
-from gate.errors import KilledError, ProviderTimeoutError
+from gate.errors import KilledError
 from gate.job import JobState
 from gate.kill import Access
 from gate.kill_watch import KillWatch
 from gate.plan import Cohort
+from gate.ports import Part, ProviderState
+from gate.providers.scripted import Act, ScriptedProvider
+from gate.request import InferRequest
 from tests.makers import make_config, make_documents
 from tests.unit.doubles import WatchedLedger, fill, running
 from tests.unit.world import ALICE, ANONYMOUS, HELD, World
 
+CANCELLED = running(state=ProviderState.CANCELLED)
 ALL, ANSWERS, NOTHING = Access.ALL, Access.ANSWERS, Access.NOTHING
 
 
@@ -113,18 +117,48 @@ async def test_an_instance_obeys_once_its_copy_of_the_configuration_is_old(world
         await world.infer()
 
 
-async def test_a_call_in_flight_is_stopped_at_5_and_settled(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows what it used by then, so it pays its hold; the caller is told at once."""
+async def test_a_call_in_flight_is_cancelled_at_5_and_pays_what_it_used(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider is told to stop it, and asked how it ended."""
     monkeypatch.setattr(world.gate, "_watch", KillWatch(policies=world.policies, fresh_seconds=0.1))
     world.script(running())
-    world.provider.let_go.clear()
     waiting = asyncio.create_task(world.infer())
     await world.provider.handed_over.wait()
-
+    await asyncio.sleep(0)
+    world.provider.steps = [CANCELLED]
     await set_level(world, 5)
 
-    with pytest.raises(ProviderTimeoutError, match="kill level"):
+    with pytest.raises(KilledError):
         await waiting
+
     job = await world.the_job()
-    assert (job.caller, job.state, job.settled_microdollars) == (ALICE.uid, JobState.SETTLED, HELD)
+    assert world.provider.cancelled == ["remote-1"]
+    assert (job.caller, job.state, job.failure_code) == (ALICE.uid, JobState.SETTLED, "cancelled")
+    assert 0 < (job.settled_microdollars or 0) < HELD
     assert await world.counter("in_flight") == 0
+
+
+async def test_a_stream_in_flight_is_cancelled_at_5_too(world: World) -> None:
+    """What it had told by then stays told, and is paid for."""
+    runs = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        runs.set()
+        await asyncio.sleep(seconds)
+
+    provider = ScriptedProvider(acts=[Act(delay_seconds=60, parts=(Part(text="a"),), usage=None)], sleep=sleep)
+    gate = world.another_gate(provider=provider)
+    gate._watch = KillWatch(policies=world.policies, fresh_seconds=0.1)
+    steps = gate.stream(ALICE, InferRequest(inputs="a text"))
+    reading = asyncio.ensure_future(anext(steps))
+    await runs.wait()
+    await set_level(world, 5)
+
+    with pytest.raises(KilledError):
+        await reading
+
+    job = await world.the_job()
+    assert provider.cancelled == ["scripted-1"]
+    assert (job.state, job.failure_code) == (JobState.SETTLED, "cancelled")
+    assert 0 < (job.settled_microdollars or 0) < HELD

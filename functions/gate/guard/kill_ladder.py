@@ -7,9 +7,10 @@ kill_history/{time}-{level}   one document for each change, never changed again
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -30,7 +31,10 @@ from gate.scopes import BUDGET
 KILL_PATH = "gate/kill"
 HISTORY = "kill_history"
 _SWAP_TRIES = 10
-_JOBS_MAX = 500
+_JOBS_FIRST = 500
+_STOPS_AT_ONCE = 20
+_LONGEST = timedelta(days=30)
+"""No job is looked after for longer."""
 _THRESHOLD, _EDIT = "threshold", "edit"
 _FIRED_MAX = 60
 
@@ -238,12 +242,22 @@ class KillLadder:
         """Cancel the jobs that run without a call; the others are stopped by the instance that waits for them."""
         if self._stop is None:
             return
-        for job in await self._store.jobs(limit=_JOBS_MAX):
-            if job.state is JobState.RUNNING:
+        turns, stop = asyncio.Semaphore(_STOPS_AT_ONCE), self._stop
+
+        async def stopped(job: Job) -> None:
+            async with turns:
                 try:
-                    await self._stop(job)
+                    await stop(job)
                 except GateError as exc:
                     self._log.warning("kill.job_not_stopped", job_id=job.job_id, reason=str(exc))
+
+        await asyncio.gather(*(stopped(job) for job in await self._running_jobs()))
+
+    async def _running_jobs(self) -> list[Job]:
+        limit, ever = _JOBS_FIRST, self._clock.now() + _LONGEST
+        while len(found := await self._store.expired(now=ever, limit=limit)) == limit:
+            limit *= 2
+        return [job for job in found if job.state is JobState.RUNNING]
 
     async def _restore_workers(self) -> None:
         record = await self.record()

@@ -36,6 +36,8 @@ _EXECUTION_MS_MIN = 5_000
 _LIFETIME_MS_MIN = 10_000
 _WAIT_MS_MIN = 1_000
 _WAIT_MS_MAX = 300_000
+_WAIT_SECONDS = 10.0
+"""RunPod could hold a call for longer. Until it answers, nobody knows the job's id, and so nobody can cancel it."""
 _ANSWER_SECONDS = 15.0
 _PATIENCE_SECONDS_MAX = 8.0
 _STREAM_PAUSE_SECONDS = 0.25
@@ -71,7 +73,7 @@ class RunPodProvider:
         bytes_in_max=_RUN_BYTES_MAX,
         bytes_out_max=_RUNSYNC_BYTES_MAX,
         retention_seconds=60,
-        wait_seconds_max=_WAIT_MS_MAX / 1000,
+        wait_seconds_max=_WAIT_SECONDS,
     )
 
     def __init__(
