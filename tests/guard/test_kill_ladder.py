@@ -193,7 +193,7 @@ async def test_every_running_job_is_cancelled_however_many_there_are(
 ) -> None:
     """The newest ones are not all; those that a call waits for are left to it."""
     monkeypatch.setattr(kill_ladder, "_JOBS_FIRST", 2)
-    now, stopped = world.clock.now(), []
+    now, stopped = world.clock.now(), list[str]()
     for number in range(7):
         job = make_job(job_id=f"{number:064x}", held_at=now)
         held = await world.store.hold(job, meter.moves_to_hold(job, GENEROUS, make_config()))
@@ -203,7 +203,7 @@ async def test_every_running_job_is_cancelled_however_many_there_are(
             await world.store.hand_over(held.job, where)
 
     async def stop(job: Job) -> Job:
-        stopped.append(job.provider_job_id)
+        stopped.append(job.provider_job_id or "")
         return job
 
     ladder = KillLadder(store=world.store, clock=world.clock, log=world.log, stop=stop)

@@ -94,6 +94,14 @@ async def test_the_request_is_signed_and_bounded(provider: RunPodProvider, host:
     assert set(sent) == {"input", "policy"}
 
 
+async def test_a_job_that_may_start_no_worker_says_so(provider: RunPodProvider, host: RunPodDouble) -> None:
+    """From kill level 2 on; RunPod scales for no job of low priority."""
+    await provider.submit(make_order(low_priority=True), wait_seconds=0)
+
+    policy = json.loads(host.requests[0].content)["policy"]
+    assert policy == {"executionTimeout": 30_000, "ttl": 60_000, "lowPriority": True}
+
+
 async def test_the_policy_keeps_to_runpods_least_values(provider: RunPodProvider, host: RunPodDouble) -> None:
     order = make_order(execution_ms_max=100, expires_at=NOON + timedelta(seconds=2))
     await provider.submit(order, wait_seconds=0)
