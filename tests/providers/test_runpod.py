@@ -99,7 +99,7 @@ async def test_a_job_that_may_start_no_worker_says_so(provider: RunPodProvider, 
     await provider.submit(make_order(low_priority=True), wait_seconds=0)
 
     policy = json.loads(host.requests[0].content)["policy"]
-    assert policy == {"executionTimeout": 30_000, "ttl": 60_000, "lowPriority": True}
+    assert policy == {"executionTimeout": 30_000, "ttl": 120_000, "lowPriority": True}
 
 
 async def test_the_policy_keeps_to_runpods_least_values(provider: RunPodProvider, host: RunPodDouble) -> None:
