@@ -31,7 +31,7 @@ class Cohort(StrEnum):
 
     ANONYMOUS = "anonymous"
     NEW = "new"
-    """Signed in, and seen for the first time a few days ago at most."""
+    """Signed in, and seen for the first time a few days ago at most. No verifier can tell yet, so nobody is."""
     VERIFIED = "verified"
     TOKEN = "token"  # noqa: S105 - a word, no password
     """Calls with an API token."""
