@@ -126,12 +126,12 @@ def _held_one_by_one() -> Lived:
         pytest.param(
             Design.HOLD,
             {
-                # 1 000 000 + 8 640 sweeps, all free
+                # 1 000 000 + 30 x 1 752 scheduled runs, all free
                 "requests": 0,
-                # 30 M + 8 640 x 0.2 s = 30 001 728 - 180 000 = 29 821 728 x $0.000024
-                "vcpu_seconds": 715_721_472,
-                # half of it, 15 000 864 - 360 000 = 14 640 864 x $0.0000025
-                "gib_seconds": 36_602_160,
+                # 30 M + 52 560 x 0.2 s = 30 010 512 - 180 000 = 29 830 512 x $0.000024
+                "vcpu_seconds": 715_932_288,
+                # half of it, 15 005 256 - 360 000 = 14 645 256 x $0.0000025
+                "gib_seconds": 36_613_140,
                 # 6 M - 600 000 free = 5.4 M x $0.0000009
                 "firestore_writes": 4_860_000,
             },
@@ -140,26 +140,26 @@ def _held_one_by_one() -> Lived:
         pytest.param(
             Design.POLL,
             {
-                # 16 M + 8 640 - 2 M = 14 008 640 x $0.0000004
-                "requests": 5_603_456,
-                # 16 008 640 x 0.2 s = 3 201 728 - 180 000 = 3 021 728 x $0.000024
-                "vcpu_seconds": 72_521_472,
+                # 16 M + 52 560 - 2 M = 14 052 560 x $0.0000004
+                "requests": 5_621_024,
+                # 16 052 560 x 0.2 s = 3 210 512 - 180 000 = 3 030 512 x $0.000024
+                "vcpu_seconds": 72_732_288,
                 # 7 M - 600 000 = 6.4 M x $0.0000009
                 "firestore_writes": 5_760_000,
-                # 16 M + 8 640 - 1.5 M = 14 508 640 x $0.0000003
-                "firestore_reads": 4_352_592,
+                # 16 M + 52 560 - 1.5 M = 14 552 560 x $0.0000003
+                "firestore_reads": 4_365_768,
             },
             id="poll",
         ),
         pytest.param(
             Design.WEBHOOK,
             {
-                # 2 M + 8 640 - 2 M = 8 640 x $0.0000004
-                "requests": 3_456,
-                # 2 008 640 x 0.2 s = 401 728 - 180 000 = 221 728 x $0.000024
-                "vcpu_seconds": 5_321_472,
-                # 3 M + 8 640 - 1.5 M = 1 508 640 x $0.0000003
-                "firestore_reads": 452_592,
+                # 2 M + 52 560 - 2 M = 52 560 x $0.0000004
+                "requests": 21_024,
+                # 2 052 560 x 0.2 s = 410 512 - 180 000 = 230 512 x $0.000024
+                "vcpu_seconds": 5_532_288,
+                # 3 M + 52 560 - 1.5 M = 1 552 560 x $0.0000003
+                "firestore_reads": 465_768,
             },
             id="webhook",
         ),

@@ -79,7 +79,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A job's document, with its indexes."""
     log_bytes: Whole = 1000
     """Log lines of a call."""
-    secrets: Whole = 2
+    secrets: Whole = 3
     disk_gb: Whole = 0
     """Container disk of a worker, where the provider bills it."""
     days: Annotated[int, Meta(ge=1, le=31)] = 30

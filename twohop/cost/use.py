@@ -19,8 +19,10 @@ _KIB_PER_GIB = 1 << 20
 _BYTES_PER_GIB = 1 << 30
 _GRANULE_SECONDS = 0.1
 """Google rounds an instance's time up to this."""
-_SWEEPS_PER_DAY = 288
-"""`main.py` sweeps every five minutes."""
+_SCHEDULES = 3
+"""Of `main.py`: `sweep`, `ladder`, `reconcile`."""
+_SCHEDULED_PER_DAY = 288 + 1_440 + 24
+"""Every five minutes, every minute, every hour."""
 _INSTANCE_IDLE_SECONDS = 900
 """A gap after which hop 1's next instance is a new one, which reads its secrets again."""
 _BLOCK_SECONDS = 300
@@ -60,14 +62,14 @@ def used(scenario: Scenario, lived: Lived, book: Book) -> Used:
     refused = Fraction(lived.refused, scenario.days)
     days = [count + refused for count in days]
     does = operations(scenario, lived)
-    invocations = [Fraction(does.invocations) * count + _SWEEPS_PER_DAY for count in days]
+    invocations = [Fraction(does.invocations) * count + _SCHEDULED_PER_DAY for count in days]
     vcpu_days = _spread(_function_seconds(scenario, lived, float(sum(invocations))), days)
     gib = Fraction(scenario.answer_kib) / _KIB_PER_GIB
     by_day = {
         "requests": invocations,
         "vcpu_seconds": [Fraction(scenario.gate_vcpus) * seconds for seconds in vcpu_days],
         "gib_seconds": [Fraction(scenario.gate_gib) * seconds for seconds in vcpu_days],
-        "firestore_reads": [Fraction(does.reads) * count + _SWEEPS_PER_DAY for count in days],
+        "firestore_reads": [Fraction(does.reads) * count + _SCHEDULED_PER_DAY for count in days],
         "firestore_writes": [does.writes * count for count in days],
         "firestore_ttl_deletes": days,
         "firestore_storage": [Fraction(scenario.job_kib) * count / _KIB_PER_GIB for count in days],
@@ -75,7 +77,7 @@ def used(scenario: Scenario, lived: Lived, book: Book) -> Used:
         "secret_versions": [Fraction(scenario.secrets)],
         "secret_accesses": [Fraction(scenario.secrets * _instances(lived.arrivals))],
         "logging": [Fraction(scenario.log_bytes) * count / _BYTES_PER_GIB for count in days],
-        "scheduler_jobs": [Fraction(1)],
+        "scheduler_jobs": [Fraction(_SCHEDULES)],
     }
     if scenario.disk_gb and "container_disk" in book.items:
         by_day["container_disk"] = [Fraction(scenario.disk_gb * math.ceil(lived.billed_seconds / _BLOCK_SECONDS))]
@@ -106,10 +108,10 @@ def _function_seconds(scenario: Scenario, lived: Lived, invocations: float) -> F
     own = math.ceil(scenario.gate_seconds / _GRANULE_SECONDS - 1e-9) / 10
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
-    sweeps = _SWEEPS_PER_DAY * scenario.days * own
+    scheduled = _SCHEDULED_PER_DAY * scenario.days * own
     given_up = lived.refused * scenario.wait_seconds_max
     held = _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
-    return Fraction(round((sweeps + given_up + held) * 10), 10)
+    return Fraction(round((scheduled + given_up + held) * 10), 10)
 
 
 def _held(begins: Seconds, ends: Seconds, concurrency: int) -> float:
