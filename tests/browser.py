@@ -35,7 +35,8 @@ def saw(page: str, *, seconds_max: float = 60) -> Any:
     path = chromium()
     if not (NODE_MODULES / "firebase").exists():
         missing("the Firebase JS SDK", "run `npm ci --ignore-scripts --prefix tests/js`")
-    with _served(page) as (url, told), tempfile.TemporaryDirectory() as profile:
+    # Processes of a browser that is ended write into its profile for a moment more.
+    with _served(page) as (url, told), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         command = [path, *flags, f"--user-data-dir={profile}", url]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
