@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -168,5 +169,36 @@ def test_a_gate_that_stays_away_is_an_error_that_may_be_tried_again() -> None:
         pytest.raises(TwohopError) as failed,
     ):
         client.infer(TEXT)
+
+    assert failed.value.retryable
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<h1>502 Bad Gateway</h1>", b'data: {"message": {"text": "a"}}\n\n', b"data: {\n\n"],
+    ids=["a proxy's page", "cut off", "broken"],
+)
+def test_a_stream_that_ends_without_an_answer_is_an_error(body: bytes) -> None:
+    """Whoever iterates must not take it for the whole text."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(502)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing of each request."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with (
+            TwohopClient(f"http://127.0.0.1:{server.server_port}", "th_any") as client,
+            pytest.raises(TwohopError) as failed,
+        ):
+            list(client.stream(TEXT))
+        server.shutdown()
 
     assert failed.value.retryable

@@ -31,7 +31,15 @@ try {
   // Leaving ends the iteration with an error.
 }
 
-const job = (await httpsCallable(functions, "submit")(config.short)).data;
+// The job that was left is still being settled for a moment, and an anonymous caller may have one at a time.
+const submit = httpsCallable(functions, "submit");
+const submitted = (tries) =>
+  submit(config.short).catch(async (error) => {
+    if (error.code !== "functions/resource-exhausted" || tries === 0) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return await submitted(tries - 1);
+  });
+const job = (await submitted(40)).data;
 let asked = job;
 while (["held", "running"].includes(asked.state)) {
   await new Promise((resolve) => setTimeout(resolve, 200));

@@ -169,8 +169,12 @@ class TwohopClient:
                     if "error" in event:
                         raise TwohopError.of(event["error"])
                     yield event
-        except httpx.HTTPError as exc:
+                    if "result" in event:
+                        return
+        except (httpx.HTTPError, json.JSONDecodeError) as exc:
             raise TwohopError.of_wire(exc) from exc
+        # Somebody on the way answered instead, or the connection was closed before the end.
+        raise TwohopError.of_wire(EOFError())
 
 
 def _request(
