@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -173,18 +175,17 @@ def test_a_gate_that_stays_away_is_an_error_that_may_be_tried_again() -> None:
     assert failed.value.retryable
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"<h1>502 Bad Gateway</h1>", b'data: {"message": {"text": "a"}}\n\n', b"data: {\n\n"],
-    ids=["a proxy's page", "cut off", "broken"],
-)
-def test_a_stream_that_ends_without_an_answer_is_an_error(body: bytes) -> None:
-    """Whoever iterates must not take it for the whole text."""
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Somebody on the way who answers instead of the gate."""
 
     class Proxy(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(502)
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -194,11 +195,45 @@ def test_a_stream_that_ends_without_an_answer_is_an_error(body: bytes) -> None:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<h1>502 Bad Gateway</h1>", b'data: {"message": {"text": "a"}}\n\n', b"data: {\n\n"],
+    ids=["a proxy's page", "cut off", "broken"],
+)
+def test_a_stream_that_ends_without_an_answer_is_an_error(body: bytes) -> None:
+    """Whoever iterates must not take it for the whole text."""
+    with answering(502, body) as url, TwohopClient(url, "th_any") as client, pytest.raises(TwohopError) as failed:
+        list(client.stream(TEXT))
+
+    assert failed.value.retryable
+
+
+@pytest.mark.parametrize("body", [b"<h1>oops</h1>", b"{}"], ids=["no JSON", "no result"])
+def test_an_answer_that_is_none_of_the_gates_is_an_error(body: bytes) -> None:
+    with (
+        answering(200, body) as url,
+        TwohopClient(url, "th_any", tries_max=1) as client,
+        pytest.raises(TwohopError) as failed,
+    ):
+        client.quota()
+
+    assert failed.value.retryable
+
+
+@pytest.mark.parametrize(("status", "body"), [(403, b"expired"), (200, b"<h1>")], ids=["refused", "no JSON"])
+def test_an_answer_that_cannot_be_fetched_from_its_address_is_the_same_error(status: int, body: bytes) -> None:
+    """A large answer lies elsewhere, and may be gone from there."""
+    with answering(status, body) as elsewhere:
+        job = {"job_id": "j", "state": "settled", "result_url": f"{elsewhere}/answer"}
         with (
-            TwohopClient(f"http://127.0.0.1:{server.server_port}", "th_any") as client,
+            answering(200, json.dumps({"result": job}).encode()) as url,
+            TwohopClient(url, "th_any") as client,
             pytest.raises(TwohopError) as failed,
         ):
-            list(client.stream(TEXT))
-        server.shutdown()
+            client.result("j")
 
     assert failed.value.retryable

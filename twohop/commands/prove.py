@@ -13,7 +13,7 @@ import click
 from twohop.cloud.virtual import run_virtual
 from twohop.prove.cases import NOTHING, SINGLE, pairs
 from twohop.prove.drive import Case, Outcome, drive
-from twohop.show import Column, show, table
+from twohop.show import Column, dollars, show, table, warn
 
 
 @click.command()
@@ -47,16 +47,22 @@ def _run(case: Case, seed: int, callers: int) -> Outcome:
 def _show(outcomes: list[Outcome]) -> None:
     made = table(
         Column(name="what goes wrong"),
-        Column(name="budget µ$", number=True),
-        Column(name="billed µ$", number=True),
-        Column(name="ledger µ$", number=True),
-        Column(name="above the bill", number=True),
+        Column(name="budget", number=True),
+        Column(name="billed", number=True),
+        Column(name="ledger", number=True),
+        Column(name="above", number=True),
         Column(name="jobs", number=True),
-        Column(name="holds left", number=True),
-        Column(name="holds"),
+        Column(name="left", number=True),
+        Column(name="ok"),
+        caption="in dollars; above: the ledger less the bill; left: holds that are left",
     )
     for outcome in outcomes:
-        amounts = (outcome.budget, outcome.billed, outcome.ledger, outcome.ledger - outcome.billed, outcome.jobs)
-        numbers = [f"{amount:,}" for amount in (*amounts, outcome.holds_left)]
-        made.add_row(outcome.case, *numbers, "; ".join(outcome.complaints) or "yes")
+        amounts = (outcome.budget, outcome.billed, outcome.ledger, outcome.ledger - outcome.billed)
+        counts = (f"{outcome.jobs:,}", f"{outcome.holds_left:,}")
+        is_kept = "no" if outcome.complaints else "yes"
+        made.add_row(outcome.case, *(dollars(amount).replace("$", "") for amount in amounts), *counts, is_kept)
+    made.columns[0].no_wrap = False  # A name may take two lines; a number that is cut short proves nothing.
     show(made)
+    for outcome in outcomes:
+        for complaint in outcome.complaints:
+            warn(f"{outcome.case}: {complaint}")

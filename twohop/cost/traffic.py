@@ -17,8 +17,9 @@ from twohop.errors import BadInputError
 
 Seconds = NDArray[np.float64]
 
-_SHIPPED = {path.name.removesuffix(".csv.gz"): path for path in (Path(__file__).parent / "traces").glob("*.csv.gz")}
-"""Traces that come with the package, by name: an hour of Azure's calls each, see traces/README.md."""
+_TRACES = Path(__file__).parents[1] / "traces"
+_SHIPPED = {path.name.removesuffix(".csv.gz"): path for path in _TRACES.glob("*.csv.gz")}
+"""Traces that come with the package, by name: an hour of Azure's calls each, see twohop/traces/README.md."""
 
 _HOUR = 3600.0
 _WEEKEND = 0.6

@@ -1,9 +1,4 @@
-"""Arrivals of real requests, to play against the fake cloud.
-
-`code.csv.gz` is derived from the Azure LLM inference trace 2023, code (github.com/Azure/AzurePublicDataset), used
-under CC-BY: the times are milliseconds from the first request on. Cite: P. Patel et al., "Splitwise: Efficient
-Generative LLM Inference Using Phase Splitting", ISCA 2024. It is an hour of 8 819 requests, in bursts.
-"""
+"""Arrivals of real requests: to play against the fake cloud, and to forecast from. README.md says whose they are."""
 
 from __future__ import annotations
 
@@ -26,11 +21,11 @@ class Arrival:
 
 def code_hour() -> list[Arrival]:
     """Return the trace as it is: an hour, oldest request first."""
-    packed = (files(__name__) / "code.csv.gz").read_bytes()
+    packed = (files(__name__) / "azure-code.csv.gz").read_bytes()
     rows = csv.DictReader(gzip.decompress(packed).decode().splitlines())
     return [
         Arrival(
-            at_ms=int(row["arrival_ms"]),
+            at_ms=round(float(row["arrival"]) * 1000),
             context_tokens=int(row["context_tokens"]),
             generated_tokens=int(row["generated_tokens"]),
         )

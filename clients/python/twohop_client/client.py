@@ -127,8 +127,7 @@ class TwohopClient:
         if "error" in last:
             raise TwohopError.of({**last["error"], "details": {"job_id": job_id}})
         if "result_url" in last:
-            # The address is its own key: the credential is not for whoever keeps it.
-            last["outputs"] = httpx.get(last["result_url"], timeout=self._http.timeout).raise_for_status().json()
+            last["outputs"] = self._fetched(last["result_url"])
         return last
 
     def job(self, job_id: str) -> Json:
@@ -144,6 +143,13 @@ class TwohopClient:
         left: Json = self._call("quota", None)["quota"]
         return left
 
+    def _fetched(self, url: str) -> Any:
+        """Fetch an answer from where it is kept. The address is its own key: the credential is not for its keeper."""
+        try:
+            return httpx.get(url, timeout=self._http.timeout).raise_for_status().json()
+        except (httpx.HTTPError, json.JSONDecodeError) as exc:
+            raise TwohopError.of_wire(exc) from exc
+
     def _call(self, name: str, data: Any) -> Json:
         return with_retries(lambda: self._once(name, data), tries_max=self._tries_max)
 
@@ -155,6 +161,8 @@ class TwohopClient:
             raise TwohopError.of_wire(exc) from exc
         if "error" in answer:
             raise TwohopError.of(answer["error"])
+        if "result" not in answer:
+            raise TwohopError.of_wire(KeyError("result"))
         result: Json = answer["result"]
         return result
 
