@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from gate import meter
-from gate.job import Job
-from gate.meter import Move
-from gate.model import ServedModel
+from gate.domain import meter
+from gate.domain.job import Job
+from gate.domain.meter import Move
+from gate.domain.model import ServedModel
+from gate.domain.plan import Cohort, GateConfig, Plan
 from gate.money import Tariff, gate_price, gpu_price
-from gate.plan import Cohort, GateConfig, Plan
 from gate.ports import Credentials, Order
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)

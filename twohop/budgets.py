@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gate.lending import Shards, spent
-from gate.limits import Periods
-from gate.plan import NO_BUDGET, Budget, GateConfig
+from gate.domain.lending import Shards, spent
+from gate.domain.limits import Periods
+from gate.domain.plan import NO_BUDGET, Budget, GateConfig
 from twohop.errors import BadInputError
 from twohop.given import microdollars, pairs, whole_number
 

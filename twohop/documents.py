@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gate.plan import parse
+from gate.domain.plan import parse
 from twohop.errors import BadInputError
 
 _SCHEMA_VERSION = "schema_version"
@@ -30,7 +30,7 @@ def without_version(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(kind: type[msgspec.Struct], document: Mapping[str, Any]) -> list[str]:
-    """Return all that is wrong with a document, each naming its field; `gate.plan.parse` stops at the first."""
+    """Return all that is wrong with a document, each naming its field; `plan.parse` stops at the first."""
     unknown = [name for name in without_version(document) if name not in field_names(kind)]
     return [
         *(f"{name} is no field" for name in unknown),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from gate.job import Job, JobState
-from gate.limits import Periods
+from gate.domain.job import Job, JobState
+from gate.domain.limits import Periods
 from gate.money import MICRODOLLARS_PER_DOLLAR
 
 COLUMNS = (

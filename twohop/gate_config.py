@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gate.domain.plan import GateConfig
 from gate.errors import LedgerError, PolicyError
-from gate.plan import GateConfig
-from gate.policy import CONFIG_PATH
 from gate.ports import Documents
+from gate.steps.policy import CONFIG_PATH
 from twohop.documents import changed
 
 _SWAP_TRIES = 10

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from gate.domain.plan import Name, Plan
 from gate.money import MICRODOLLARS_PER_DOLLAR
-from gate.plan import Name, Plan
 from twohop.documents import field_names
 from twohop.errors import BadInputError
 

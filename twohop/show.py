@@ -13,7 +13,7 @@ from rich.box import SIMPLE
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from gate.job import Job, JobState
+from gate.domain.job import Job, JobState
 from gate.money import MICRODOLLARS_PER_DOLLAR
 
 NOTHING = "-"

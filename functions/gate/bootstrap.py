@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 import httpx
 from starlette.types import ASGIApp
 
-from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.document_store import DocumentStore
+from gate.domain.api_token import TokenSigner
+from gate.domain.job import Job
+from gate.domain.model import ServedModel
 from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
 from gate.endpoints.entrance import Entrance
@@ -28,18 +30,16 @@ from gate.errors import SettingsError
 from gate.guard.alarm import Alarm
 from gate.guard.dead_man import DeadMansSwitch
 from gate.guard.sweeper import Sweeper
-from gate.job import Job
 from gate.log import EventLog
-from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price, own_price
-from gate.policy import Policies
 from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
-from gate.results import ResultStore
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
+from gate.steps.policy import Policies
+from gate.steps.results import ResultStore
+from gate.steps.webhooks import Webhooks
 from gate.tokens import Tokens
-from gate.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from gate.endpoints.api.app import HttpApi

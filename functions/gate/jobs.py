@@ -7,18 +7,18 @@ from typing import Any
 
 import msgspec
 
-from gate.answer import Answer
-from gate.entry import Entry, Held, Joined
+from gate.domain.answer import Answer
+from gate.domain.job import Job, JobState
+from gate.domain.request import InferRequest
 from gate.errors import ForbiddenError, JobNotFoundError, ProviderUnavailableError, UnsupportedError
-from gate.following import Follower
-from gate.job import Job, JobState
-from gate.joining import check_same
-from gate.orders import Orders
 from gate.ports import Caller, Ledger, Provider
-from gate.quotas import Quotas
-from gate.request import InferRequest
-from gate.results import Results
-from gate.settling import Settling
+from gate.steps.entry import Entry, Held, Joined
+from gate.steps.following import Follower
+from gate.steps.joining import check_same
+from gate.steps.orders import Orders
+from gate.steps.quotas import Quotas
+from gate.steps.results import Results
+from gate.steps.settling import Settling
 
 _NOTED_PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
 """A job may end before the note of where it runs is written."""

@@ -11,10 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from gate.job import HandOver, Job, Settlement
-from gate.lending import Shards
-from gate.meter import Denial, Key, Move
-from gate.plan import NO_BUDGET, Budget, Cohort
+from gate.domain.job import HandOver, Job, Settlement
+from gate.domain.lending import Shards
+from gate.domain.meter import Denial, Key, Move
+from gate.domain.plan import NO_BUDGET, Budget, Cohort
 
 
 class Clock(Protocol):

@@ -15,21 +15,23 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gate.admission import Admission
-from gate.answer import Answer
-from gate.dispatch import Dispatcher, Sight
-from gate.entry import Entry, Held, Join, Joined
+from gate.domain.answer import Answer
+from gate.domain.job import Job, Settlement
+from gate.domain.meter import Remaining
+from gate.domain.model import ServedModel
+from gate.domain.request import InferRequest
 from gate.errors import KilledError, ProviderError, ProviderTimeoutError, ResultStoreError
-from gate.following import Follower
-from gate.job import Job, Settlement
 from gate.jobs import Jobs, outputs_of
-from gate.joining import Joining
-from gate.kill_watch import KillWatch
 from gate.log import EventLog
-from gate.meter import Remaining
-from gate.model import ServedModel
-from gate.orders import Orders
-from gate.outcome import (
+from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
+from gate.steps.admission import Admission
+from gate.steps.dispatch import Dispatcher, Sight
+from gate.steps.entry import Entry, Held, Join, Joined
+from gate.steps.following import Follower
+from gate.steps.joining import Joining
+from gate.steps.kill_watch import KillWatch
+from gate.steps.orders import Orders
+from gate.steps.outcome import (
     failure_again,
     failure_of,
     kept_result,
@@ -37,14 +39,12 @@ from gate.outcome import (
     settlement_for,
     settlement_when_stopped,
 )
-from gate.policy import Policies
-from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
-from gate.quotas import Quotas
-from gate.request import InferRequest
-from gate.results import Results, ResultStore
-from gate.settling import Settling
-from gate.streaming import Streamer
-from gate.webhooks import Webhooks
+from gate.steps.policy import Policies
+from gate.steps.quotas import Quotas
+from gate.steps.results import Results, ResultStore
+from gate.steps.settling import Settling
+from gate.steps.streaming import Streamer
+from gate.steps.webhooks import Webhooks
 
 _LEFT = "the caller went away"
 

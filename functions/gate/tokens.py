@@ -17,8 +17,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from gate.api_token import SECRET_BYTES, Grant, TokenSigner
 from gate.document_store import DocumentStore
+from gate.domain.api_token import SECRET_BYTES, Grant, TokenSigner
+from gate.domain.meter import token_path
+from gate.domain.plan import NO_BUDGET, Budget, Plan
+from gate.domain.token_scopes import MODELS, Scopes, models_of
 from gate.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -28,11 +31,8 @@ from gate.errors import (
     TokenNotFoundError,
     UnauthenticatedError,
 )
-from gate.meter import token_path
-from gate.plan import NO_BUDGET, Budget, Plan
-from gate.policy import Policies
 from gate.ports import Caller, Clock
-from gate.token_scopes import MODELS, Scopes, models_of
+from gate.steps.policy import Policies
 
 TOKENS = "tokens"
 REVOKED = "revoked_tokens"

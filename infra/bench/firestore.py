@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import msgspec
 
 from bench.live import BenchError
+from gate.domain.plan import STARTER_CONFIG, Cohort
 from gate.ledgers.firestore import FirestoreLedger
-from gate.plan import STARTER_CONFIG, Cohort
-from gate.policy import CONFIG_PATH
+from gate.steps.policy import CONFIG_PATH
 from infra.bench.standing import OPEN_PLAN
 from tests import emulators
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from gate import meter
-from gate.job import Job
+from gate.domain import meter
+from gate.domain.job import Job
+from gate.domain.plan import STARTER_CONFIG
 from gate.ledgers.firestore import FirestoreLedger
-from gate.plan import STARTER_CONFIG
 from gate.ports import Admitted, Denied
 from infra.bench import firestore
 from infra.bench.findings import Finding, Goal, number, spread_text, table, times

@@ -14,9 +14,9 @@ import msgspec
 from bench.live import BenchError, base_environment
 from bench.machine import this_machine
 from bench.processes import Process, can_keep, free_port, running
+from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, Cohort, Plan
 from gate.ledgers.sqlite import SqliteLedger
-from gate.plan import STARTER_CONFIG, STARTER_PLANS, Cohort, Plan
-from gate.policy import CONFIG_PATH
+from gate.steps.policy import CONFIG_PATH
 from infra.bench import parts
 from infra.bench.gates import Around, Gate
 from infra.bench.identity import SignIn

@@ -19,8 +19,8 @@ import main
 from gate import bootstrap
 from gate.bootstrap import Hop1, make_hop1
 from gate.callers.dev import DevSignIn
+from gate.domain.job import JobState
 from gate.endpoints.api.routes import Route as ApiRoute
-from gate.job import JobState
 from gate.ports import Ledger, Order, ProviderJob
 from gate.providers.scripted import ScriptedProvider
 from gate.settings import Settings

@@ -14,9 +14,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
+from gate.domain.plan import TOKEN_SECONDS_MOST
 from gate.endpoints.api.openapi import openapi_document
 from gate.errors import GateError
-from gate.plan import TOKEN_SECONDS_MOST
 from tests.api.world import ApiWorld, api_world, listening
 from tests.emulators import free_port
 

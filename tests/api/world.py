@@ -13,8 +13,8 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gate.api_token import TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
+from gate.domain.api_token import TokenSigner
 from gate.endpoints.api.table import make_api
 from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins

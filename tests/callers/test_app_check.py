@@ -8,8 +8,8 @@ import pytest
 
 from gate.callers.app_check import AppCheckVerifier
 from gate.callers.keys import RemoteKeys
+from gate.domain.plan import Cohort
 from gate.errors import LedgerError, SettingsError, UnauthenticatedError
-from gate.plan import Cohort
 from gate.ports import Caller, Credentials
 from tests.callers.google import PROJECT_NUMBER, KeyServer, app_claims, forge, key_set, sign, tamper
 from tests.makers import NOON, FakeClock

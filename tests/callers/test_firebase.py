@@ -12,8 +12,8 @@ from gate.callers.accounts import Account
 from gate.callers.claims import Session
 from gate.callers.firebase import FirebaseCallerVerifier
 from gate.callers.verdicts import Verdicts
+from gate.domain.plan import Cohort
 from gate.errors import LedgerError, UnauthenticatedError
-from gate.plan import Cohort
 from gate.ports import Caller, Credentials
 from tests.callers.google import PROJECT, forge, id_claims, private_key, sign
 from tests.makers import NOON, FakeClock

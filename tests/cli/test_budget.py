@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gate.limits import Move, Periods
-from gate.plan import STARTER_CONFIG
+from gate.domain.limits import Move, Periods
+from gate.domain.plan import STARTER_CONFIG
 from gate.settings import LedgerKind
 from tests.cli.conftest import Operator, job_of
 from tests.makers import FakeClock

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gate.job import JobState, Settlement
+from gate.domain.job import JobState, Settlement
 from gate.money import Spent
 from gate.settings import LedgerKind
 from tests.cli.conftest import Operator

@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from gate.job import JobState, Settlement
+from gate.domain.job import JobState, Settlement
 from gate.money import MICRODOLLARS_PER_DOLLAR, Spent
 from tests.cli.conftest import Operator, job_of
 from tests.makers import NOON

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from gate.job import JobState, Settlement
+from gate.domain.job import JobState, Settlement
 from gate.money import Spent
 from tests.cli.conftest import Operator, job_of
 from tests.makers import NOON

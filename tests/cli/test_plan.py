@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.plan import STARTER_PLANS
+from gate.domain.plan import STARTER_PLANS
 from tests.cli.conftest import Operator
 from twohop.documents import as_document
 

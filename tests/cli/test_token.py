@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gate.api_token import TokenSigner, is_token
-from gate.plan import STARTER_PLANS
+from gate.domain.api_token import TokenSigner, is_token
+from gate.domain.plan import STARTER_PLANS
 from tests.cli.conftest import DEV_LEDGER, Operator
 from tests.makers import NOON
 from twohop.cli import cli

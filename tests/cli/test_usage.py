@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gate.job import JobState, Settlement
+from gate.domain.job import JobState, Settlement
 from gate.money import Spent
 from tests.cli.conftest import Operator, job_of
 from tests.makers import NOON

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.plan import UserPolicy, parse
+from gate.domain.plan import UserPolicy, parse
 from tests.cli.conftest import Operator
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from gate.job import JobState
+from gate.domain.job import JobState
 from infra.suite import HOST, PROJECT, REGION
 from infra.suite_parts import MissingPartError
 from tests.client import published

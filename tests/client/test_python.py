@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from twohop_client import TwohopClient, TwohopError
 
-from gate.job import JobState
+from gate.domain.job import JobState
 from tests.client.wire import lossy_wire
 from tests.dev.killing import jobs, until
 from tests.dev.running import Dev

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gate.money import Tariff, gate_price, gpu_price
-from gate.outcome import settlement_for
 from gate.providers._runpod_json import job_of
+from gate.steps.outcome import settlement_for
 from tests.makers import make_job
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.virtual import EPOCH, run_virtual

@@ -10,16 +10,16 @@ from typing import Any
 
 import httpx
 
+from gate.domain.request import InferRequest
 from gate.errors import GateError
 from gate.guard.kill_ladder import KillLadder
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import gpu_price
-from gate.policy import Policies
 from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
-from gate.request import InferRequest
 from gate.service import Gate
+from gate.steps.policy import Policies
 from tests.makers import make_config, make_documents, make_model
 from tests.providers.hosts import SECRET
 from tests.unit.doubles import WatchedLog, fill

@@ -11,8 +11,8 @@ from typing import Any
 import jwt
 import pytest
 
+from gate.domain.plan import Cohort
 from gate.errors import UnauthenticatedError
-from gate.plan import Cohort
 from gate.ports import CallerVerifier, Credentials
 from tests.callers.google import forge, public_pem, sign, tamper
 from tests.makers import NOON, FakeClock

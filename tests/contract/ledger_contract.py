@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
+from gate.domain.job import HandOver, Job, JobState, Settlement
+from gate.domain.lending import Shards
+from gate.domain.meter import LimitName, Move
+from gate.domain.plan import Budget, Cohort, GateConfig, Plan
 from gate.errors import JobNotFoundError, UnauthenticatedError
-from gate.job import HandOver, Job, JobState, Settlement
-from gate.lending import Shards
-from gate.meter import LimitName, Move
 from gate.money import Spent
-from gate.plan import Budget, Cohort, GateConfig, Plan
 from gate.ports import Admitted, Denied, Documents, Ledger, Repeated
 from tests.makers import GENEROUS, NOON, OPEN_CONFIG, make_config, make_job, make_moves, make_plan
 

@@ -9,13 +9,13 @@ from typing import Any
 import jwt
 import pytest
 
-from gate.api_token import Grant, TokenSigner
 from gate.callers.api_tokens import ApiTokenVerifier
 from gate.callers.app_check import AppCheckVerifier
 from gate.callers.dev import DevSignIn
 from gate.callers.emulator import EmulatorCallerVerifier
 from gate.callers.firebase import FirebaseCallerVerifier
 from gate.callers.keys import RemoteKeys
+from gate.domain.api_token import Grant, TokenSigner
 from gate.ports import CallerVerifier, Credentials
 from tests.callers.google import (
     KID,

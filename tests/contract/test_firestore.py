@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from gate import meter
+from gate.domain import meter
+from gate.domain.job import Job, JobState, Settlement
 from gate.errors import LedgerError
-from gate.job import Job, JobState, Settlement
 from gate.ledgers import _firestore_wire
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ports import Admitted, Denied, Repeated

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gate import lending
-from gate.admission import Admission
+from gate.domain import lending
+from gate.domain.plan import GateConfig
+from gate.domain.scopes import BUDGET
 from gate.errors import QuotaExceededError
 from gate.ledgers.firestore import FirestoreLedger
-from gate.plan import GateConfig
-from gate.policy import Policy
 from gate.ports import Admitted
-from gate.scopes import BUDGET
+from gate.steps.admission import Admission
+from gate.steps.policy import Policy
 from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import GENEROUS, FakeClock, make_config, make_job
 

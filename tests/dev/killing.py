@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from gate.domain.job import Job
 from gate.guard.sweeper import Sweeper
-from gate.job import Job
 from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
-from gate.policy import Policies
 from gate.providers.container import ContainerProvider
 from gate.service import Gate
-from gate.webhooks import Webhooks
+from gate.steps.policy import Policies
+from gate.steps.webhooks import Webhooks
 from tests.makers import FakeClock, make_model
 from twohop.dev.worker_process import free_port
 

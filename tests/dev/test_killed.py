@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gate.job import JobState
+from gate.domain.job import JobState
 from tests.dev.killing import PATIENCE_SECONDS, counters, ends, jobs, swept, total, until
 from tests.dev.running import Dev, dev_running
 

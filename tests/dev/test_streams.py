@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gate.job import Job, JobState
+from gate.domain.job import Job, JobState
 from infra.suite_parts import MissingPartError
 from tests.dev.killing import counters, ends, jobs, swept, total, until
 from tests.dev.running import Dev, dev_running

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from gate import meter
 from gate.control import Capacity
+from gate.domain import meter
+from gate.domain.job import HandOver, Job
+from gate.domain.plan import STARTER_CONFIG
 from gate.errors import ProviderError
 from gate.guard import kill_ladder
 from gate.guard.kill_ladder import KILL_PATH, KillLadder
-from gate.job import HandOver, Job
-from gate.plan import STARTER_CONFIG
-from gate.policy import CONFIG_PATH
 from gate.ports import Admitted
 from gate.providers.scripted_control import ScriptedControl
+from gate.steps.policy import CONFIG_PATH
 from tests.makers import GENEROUS, FakeClock, make_config, make_job
 from tests.unit.doubles import WatchedLedger, WatchedLog
 from twohop.documents import as_document

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gate.control import BillingRecord
+from gate.domain.job import Job, JobState, Settlement
 from gate.errors import ProviderUnavailableError
 from gate.guard.alarm import Alarm
 from gate.guard.channels import LogChannel
 from gate.guard.reconcile import Reconciler, gpu_microdollars
-from gate.job import Job, JobState, Settlement
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent
 from gate.providers.scripted_control import ScriptedControl

@@ -12,9 +12,9 @@ import pytest
 
 from gate.bootstrap import Hop1, make_hop1
 from gate.control import Capacity
+from gate.domain.job import Settlement
 from gate.errors import LedgerError, ProviderUnavailableError
 from gate.guard.dead_man import WATCH_PATH
-from gate.job import Settlement
 from gate.ledgers.sqlite import SqliteLedger
 from gate.providers.scripted_control import ScriptedControl
 from gate.settings import Settings

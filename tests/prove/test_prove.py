@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gate import meter
+from gate.domain import meter
 from gate.ports import Denied
 from twohop.cloud.faults import CloudFaults
 from twohop.cloud.virtual import run_virtual

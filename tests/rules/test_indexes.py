@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from gate.api_token import TokenSigner
-from gate.job import HandOver
+from gate.domain.api_token import TokenSigner
+from gate.domain.job import HandOver
+from gate.domain.plan import Cohort
 from gate.ledgers.firestore import FirestoreLedger
 from gate.log import EventLog
-from gate.plan import Cohort
-from gate.policy import Policies
 from gate.ports import Caller
+from gate.steps.policy import Policies
 from gate.tokens import Tokens
 from tests.contract.ledger_contract import LATER, held, settlement
 from tests.contract.watched import Watched

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gate.errors import ResultStoreError
-from gate.results import ResultStore
+from gate.steps.results import ResultStore
 from gate.stores.bucket import BucketResultStore
 from gate.stores.files import FileResultStore
 from tests.makers import NOON, FakeClock

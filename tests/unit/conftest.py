@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gate import dispatch, joining
+from gate.steps import dispatch, joining
 from tests.makers import make_documents
 from tests.unit.doubles import WatchedLedger, fill
 from tests.unit.world import World

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from gate.domain.job import HandOver, Job, Settlement
+from gate.domain.meter import Move
+from gate.domain.plan import Cohort
 from gate.errors import LedgerError, UnauthenticatedError
-from gate.job import HandOver, Job, Settlement
 from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
-from gate.meter import Move
-from gate.plan import Cohort
 from gate.ports import (
     Admitted,
     Caller,

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gate.admission import Admission
+from gate.domain.job import Job, JobState, Settlement
+from gate.domain.meter import LimitName, Move
+from gate.domain.plan import GateConfig, Plan
 from gate.errors import LedgerError, QuotaExceededError
-from gate.job import Job, JobState, Settlement
-from gate.meter import LimitName, Move
-from gate.plan import GateConfig, Plan
-from gate.policy import Policy
 from gate.ports import Admitted, Denied, Repeated
+from gate.steps.admission import Admission
+from gate.steps.policy import Policy
 from tests.makers import GENEROUS, NOON, OPEN_CONFIG, FakeClock, make_config, make_job, make_plan
 from tests.unit.doubles import WatchedLedger, of_type
 

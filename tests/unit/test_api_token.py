@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.api_token import CHARS_MAX, Grant, TokenSigner, is_token, unproven_grant
+from gate.domain.api_token import CHARS_MAX, Grant, TokenSigner, is_token, unproven_grant
 from gate.errors import UnauthenticatedError
 from tests.makers import NOON
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.caching import names_of
+from gate.domain.caching import names_of
+from gate.domain.request import InferRequest
 from gate.endpoints.answers import answer_json
 from gate.errors import JobFailedError
 from gate.ports import Credentials, ProviderState
-from gate.request import InferRequest
 from tests.makers import NOON, make_config, make_documents
 from tests.unit.doubles import WatchedLedger, completed, failed, fill
 from tests.unit.world import DAY, World

@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import Decoder
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.job import JobState
+from gate.domain.meter import LimitName, Remaining
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest, check_size
 from gate.endpoints.answers import answer_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
@@ -29,12 +33,8 @@ from gate.errors import (
     SettingsError,
     UnauthenticatedError,
 )
-from gate.job import JobState
-from gate.meter import LimitName, Remaining
 from gate.money import Spent
-from gate.plan import Cohort
 from gate.ports import Caller, Credentials
-from gate.request import InferRequest, check_size
 from tests.makers import GENEROUS, NOON, make_job
 from tests.unit.doubles import WatchedLog
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from msgspec.json import Decoder
 
+from gate.domain.request import InferRequest
 from gate.endpoints import event_stream
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.errors import QuotaExceededError
-from gate.request import InferRequest
 from tests.unit.doubles import BelievingVerifier, WatchedLog
 
 Streamer = Callable[[Call[InferRequest]], AsyncGenerator[dict[str, Any], None]]

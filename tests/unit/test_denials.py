@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from gate import denials
-from gate.denials import DenialMemory
-from gate.meter import Denial, Limit, LimitName
+from gate.domain.meter import Denial, Limit, LimitName
+from gate.steps import denials
+from gate.steps.denials import DenialMemory
 from tests.makers import NOON, make_plan
 
 LIMIT = Limit(name=LimitName.REQUESTS_PER_DAY, value=1, ceiling=1)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from gate.dispatch import Dispatcher
 from gate.errors import (
     ProviderError,
     ProviderRejectedError,
@@ -16,6 +15,7 @@ from gate.errors import (
     ProviderUnavailableError,
 )
 from gate.ports import Order, ProviderJob, ProviderState
+from gate.steps.dispatch import Dispatcher
 from tests.makers import NOON, FakeClock, make_order
 from tests.unit.doubles import Script, Step, StrideSleep, WatchedLog, completed, failed, running
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from starlette.requests import Request
 
-from gate import meter
+from gate.domain import meter
 from gate.endpoints import incoming
 from gate.endpoints.cors import Origins
 from gate.errors import ForbiddenError, InvalidRequestError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.history import jobs_between
 from gate.ledgers.sqlite import SqliteLedger
+from gate.steps.history import jobs_between
 from tests.makers import NOON, make_job, make_moves
 
 
@@ -17,7 +17,7 @@ async def test_each_job_comes_once_also_when_several_share_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: int
 ) -> None:
     """A page that ends between two jobs of one moment loses none and repeats none."""
-    monkeypatch.setattr("gate.history._PAGE", 4)
+    monkeypatch.setattr("gate.steps.history._PAGE", 4)
     ledger = SqliteLedger(str(tmp_path / "ledger.sqlite3"))
     jobs = [make_job(held_at=NOON + timedelta(seconds=number // share)) for number in range(19)]
     for job in jobs:

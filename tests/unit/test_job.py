@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gate.job import JobState, Settlement, job_id_for
+from gate.domain.job import JobState, Settlement, job_id_for
 from tests.makers import NOON, make_job
 
 _texts = st.text(max_size=20)

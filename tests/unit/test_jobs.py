@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gate import following, jobs
-from gate.answer import Answer
+from gate import jobs
+from gate.domain.answer import Answer
+from gate.domain.job import RESULT_BYTES_MAX, Job, JobState
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest
 from gate.errors import (
     ConflictError,
     JobNotFoundError,
@@ -20,11 +23,9 @@ from gate.errors import (
     ResultStoreError,
     UnsupportedError,
 )
-from gate.job import RESULT_BYTES_MAX, Job, JobState
-from gate.plan import Cohort
 from gate.ports import Caller, ProviderState
-from gate.request import InferRequest
-from gate.results import Link
+from gate.steps import following
+from gate.steps.results import Link
 from tests.makers import NOON
 from tests.unit.doubles import Script, completed, failed, running
 from tests.unit.world import ALICE, DAY, HELD, PAYLOAD, WEBHOOKS, World

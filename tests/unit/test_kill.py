@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from gate import kill
+from gate.domain import kill
+from gate.domain.job import JobState
+from gate.domain.kill import Access
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest
 from gate.errors import KilledError
-from gate.job import JobState
-from gate.kill import Access
-from gate.kill_watch import KillWatch
-from gate.plan import Cohort
 from gate.ports import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
-from gate.request import InferRequest
+from gate.steps.kill_watch import KillWatch
 from tests.makers import make_config, make_documents
 from tests.unit.doubles import WatchedLedger, fill, running
 from tests.unit.world import ALICE, ANONYMOUS, HELD, World

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import lending, meter
-from gate.job import JobState, Settlement
-from gate.meter import Move
-from gate.plan import Budget, Cohort, GateConfig
+from gate.domain import lending, meter
+from gate.domain.job import JobState, Settlement
+from gate.domain.meter import Move
+from gate.domain.plan import Budget, Cohort, GateConfig
 from tests.makers import GENEROUS, NOON, make_config, make_job, make_plan
 
 DAY = ("days", "2026-11-21", "microdollars")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate import meter
-from gate.job import Job, JobState, Settlement
-from gate.meter import Denial, Key, LimitName, Move, Remaining
-from gate.plan import GateConfig, Plan
+from gate.domain import meter
+from gate.domain.job import Job, JobState, Settlement
+from gate.domain.meter import Denial, Key, LimitName, Move, Remaining
+from gate.domain.plan import GateConfig, Plan
 from tests.makers import GENEROUS, NOON, OPEN_CONFIG, make_config, make_job, make_moves, make_plan
 
 DAY, MONTH = ("days", "2026-11-21"), ("months", "2026-11")

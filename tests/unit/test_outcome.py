@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.domain.job import RESULT_BYTES_MAX, JobState, Settlement
 from gate.errors import (
     ConflictError,
     GateError,
@@ -16,10 +17,9 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.job import RESULT_BYTES_MAX, JobState, Settlement
 from gate.money import Spent
-from gate.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from gate.ports import LifeUsage, ProviderJob, ProviderState, ProviderUsage
+from gate.steps.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from tests.makers import NOON, make_job, make_model
 from tests.unit.doubles import completed, failed, running
 

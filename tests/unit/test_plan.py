@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, UserPolicy, parse, with_overrides
 from gate.errors import PolicyError
-from gate.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, UserPolicy, parse, with_overrides
 from tests.makers import GENEROUS, make_plan
 
 FREE: dict[str, Any] = msgspec.to_builtins(STARTER_PLANS["free"])

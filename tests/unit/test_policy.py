@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gate.domain.plan import STARTER_CONFIG, Cohort
 from gate.errors import ForbiddenError, LedgerError, PolicyError
-from gate.plan import STARTER_CONFIG, Cohort
-from gate.policy import Policies, Policy
 from gate.ports import Caller
+from gate.steps.policy import Policies, Policy
 from tests.makers import GENEROUS, OPEN_CONFIG, FakeClock, make_config, make_documents, make_plan
 from tests.unit.doubles import WatchedDocuments, WatchedLog
 

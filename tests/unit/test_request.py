@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.domain.request import InferRequest, check_raw_size, check_size, payload_digest
 from gate.errors import InvalidRequestError
-from gate.request import InferRequest, check_raw_size, check_size, payload_digest
 from gate.wire import WorkBody
 from tests.makers import make_plan
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from gate import joining
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.job import RESULT_BYTES_MAX, Job, JobState
+from gate.domain.meter import Move, Remaining
+from gate.domain.request import InferRequest
 from gate.errors import (
     ConflictError,
     ForbiddenError,
@@ -24,10 +26,8 @@ from gate.errors import (
     QuotaExceededError,
     UnauthenticatedError,
 )
-from gate.job import RESULT_BYTES_MAX, Job, JobState
-from gate.meter import Move, Remaining
 from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
-from gate.request import InferRequest
+from gate.steps import joining
 from gate.wire import WorkBody
 from tests.makers import NOON, make_config, make_documents
 from tests.unit.doubles import (

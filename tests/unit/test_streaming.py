@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.job import JobState
+from gate.domain.request import InferRequest
 from gate.errors import JobFailedError, ProviderTimeoutError, ProviderUnavailableError, QuotaExceededError
-from gate.job import JobState
 from gate.ports import Order, Part, ProviderJob, ProviderState, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
-from gate.request import InferRequest
 from gate.wire import WorkBody
 from tests.unit.doubles import completed
 from tests.unit.world import ALICE, DAY, HELD, World, set_plan

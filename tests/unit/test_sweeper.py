@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from gate.domain.job import Job, JobState, Settlement
 from gate.errors import LedgerError
 from gate.guard.sweeper import Sweeper
-from gate.job import Job, JobState, Settlement
-from gate.policy import Policies
 from gate.ports import Admitted
+from gate.steps.policy import Policies
 from tests.makers import NOON, FakeClock, make_documents, make_job, make_moves
 from tests.unit.doubles import WatchedLedger, WatchedLog, fill
 

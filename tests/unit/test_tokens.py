@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from gate.api_token import TokenSigner, is_token
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
+from gate.domain.api_token import TokenSigner, is_token
+from gate.domain.plan import Budget, Cohort
+from gate.domain.request import InferRequest
 from gate.errors import (
     ForbiddenError,
     GateError,
@@ -23,11 +25,9 @@ from gate.errors import (
     TokenNotFoundError,
     UnauthenticatedError,
 )
-from gate.plan import Budget, Cohort
-from gate.policy import Policies
 from gate.ports import Caller, Credentials
-from gate.request import InferRequest
 from gate.service import Gate
+from gate.steps.policy import Policies
 from gate.tokens import Tokens, TokenState
 from tests.makers import NOON, FakeClock, make_documents, make_model, make_plan
 from tests.unit.doubles import BelievingVerifier, Script, WatchedLedger, WatchedLog, fill

@@ -9,7 +9,7 @@ import pytest
 
 from gate.endpoints.webhook import WebhookDoor
 from gate.errors import LedgerError
-from gate.webhooks import Webhooks
+from gate.steps.webhooks import Webhooks
 from gate.wire import sign
 from tests.unit.doubles import WatchedLog
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.job import Job
+from gate.domain.meter import Remaining
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest
 from gate.guard.sweeper import Sweeper
-from gate.job import Job
-from gate.meter import Remaining
-from gate.plan import Cohort
-from gate.policy import Policies
 from gate.ports import Caller, Credentials, Provider
-from gate.request import InferRequest
-from gate.results import ResultStore
 from gate.service import Gate
-from gate.webhooks import Webhooks
+from gate.steps.policy import Policies
+from gate.steps.results import ResultStore
+from gate.steps.webhooks import Webhooks
 from tests.makers import CREDENTIALS, FakeClock, make_documents, make_model, make_plan
 from tests.unit.doubles import BelievingVerifier, Script, Step, WatchedLedger, WatchedLog, fill
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gate.domain.lending import Shards, spent
+from gate.domain.plan import GateConfig, parse
+from gate.domain.scopes import BUDGET
 from gate.errors import PolicyError
-from gate.holding import settle_loans
-from gate.lending import Shards, spent
-from gate.plan import GateConfig, parse
-from gate.policy import CONFIG_PATH
-from gate.scopes import BUDGET
+from gate.steps.holding import settle_loans
+from gate.steps.policy import CONFIG_PATH
 from twohop.budgets import PERIODS, Row, fields_after, read_changes, rows
 from twohop.counted import IN_FLIGHT, counters_under
 from twohop.documents import problems

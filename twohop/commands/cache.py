@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gate.plan import GateConfig, parse
-from gate.policy import CONFIG_PATH
+from gate.domain.plan import GateConfig, parse
+from gate.steps.policy import CONFIG_PATH
 from twohop.gate_config import change_config, read_config
 from twohop.given import json_option
 from twohop.session import Session

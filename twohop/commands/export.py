@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gate.history import jobs_between
-from gate.job import Job
+from gate.domain.job import Job
+from gate.steps.history import jobs_between
 from twohop.errors import BadInputError
 from twohop.focus import COLUMNS, Account, rows
 from twohop.session import Session

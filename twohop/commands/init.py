@@ -8,9 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from gate.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan
-from gate.policy import CONFIG_PATH
+from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan
 from gate.ports import Documents
+from gate.steps.policy import CONFIG_PATH
 from twohop.documents import as_document, problems
 from twohop.session import Session
 from twohop.show import hint, show, warn

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from gate.job import Job
+from gate.domain.job import Job
 from twohop.given import json_option, uid_argument
 from twohop.session import Session
 from twohop.show import hint, jobs_table, short_dollars, show, show_json

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from gate.domain.kill import KillLevel
 from gate.guard.kill_ladder import Change, KillLadder, KillRecord
-from gate.kill import KillLevel
 from gate.log import EventLog
-from gate.policy import CONFIG_PATH
+from gate.steps.policy import CONFIG_PATH
 from twohop.errors import BadInputError
 from twohop.given import json_option
 from twohop.heard import Heard

@@ -7,10 +7,10 @@ from typing import Any
 import click
 from rich.text import Text
 
+from gate.domain.plan import STARTER_PLANS, GateConfig, Plan, parse
 from gate.errors import PolicyError
-from gate.plan import STARTER_PLANS, GateConfig, Plan, parse
-from gate.policy import CONFIG_PATH
 from gate.ports import Documents
+from gate.steps.policy import CONFIG_PATH
 from twohop.documents import as_document, changed, problems, without_version
 from twohop.given import (
     OPTIONAL_PLAN_FIELDS,

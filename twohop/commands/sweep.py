@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gate.guard.sweeper import Sweeper
-from gate.policy import Policies
+from gate.steps.policy import Policies
 from twohop.heard import Heard
 from twohop.session import Session
 from twohop.show import Column, show, table, warn

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from gate.api_token import PREFIX, TokenSigner, is_token, unproven_grant
-from gate.plan import Cohort
+from gate.domain.api_token import PREFIX, TokenSigner, is_token, unproven_grant
+from gate.domain.plan import Cohort
+from gate.domain.token_scopes import MODELS, Scopes
 from gate.ports import Caller
 from gate.settings import LedgerKind
-from gate.token_scopes import MODELS, Scopes
 from gate.tokens import LIFETIMES_SECONDS, Token, Tokens, TokenState
 from twohop.configured import DEV_PROJECT, TOKEN_SECRET_FILE, ConfiguredLedger
 from twohop.errors import BadInputError
@@ -145,7 +145,7 @@ def _id_of(which: str) -> str:
 
 
 def _tokens(store: Store, session: Session, signer: TokenSigner | None = None) -> Tokens:
-    from gate.policy import Policies
+    from gate.steps.policy import Policies
 
     policies = Policies(documents=store, notifier=Heard().log, clock=session.clock, fresh_seconds=0)
     nobody = TokenSigner(project="", secrets=())

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gate import meter
+from gate.domain import meter
+from gate.domain.meter import LimitName, Move, Remaining
+from gate.domain.plan import Cohort
 from gate.errors import ForbiddenError, PolicyError
-from gate.meter import LimitName, Move, Remaining
-from gate.plan import Cohort
-from gate.policy import Policies, Policy
 from gate.ports import Caller
+from gate.steps.policy import Policies, Policy
 from twohop.counted import ACCOUNTS_MAX, IN_FLIGHT, Counted, Counters, counters_under, day, days, month
 from twohop.given import json_option, uid_argument
 from twohop.heard import Heard

@@ -7,8 +7,8 @@ from typing import Any
 import click
 from rich.text import Text
 
+from gate.domain.plan import STARTER_PLANS, Plan, UserPolicy, with_overrides
 from gate.errors import PolicyError
-from gate.plan import STARTER_PLANS, Plan, UserPolicy, with_overrides
 from gate.ports import Documents
 from twohop.documents import changed, field_names, problems, without_version
 from twohop.errors import BadInputError

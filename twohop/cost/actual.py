@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gate.job import Job
+from gate.domain.job import Job
 from twohop.cost.book import Book
 from twohop.cost.compare import Option, best, settings
 from twohop.cost.forecast import changed

@@ -15,8 +15,8 @@ import click
 import msgspec
 
 from gate import prices
-from gate.job import Job
-from gate.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
+from gate.domain.job import Job
+from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
 from twohop.configured import read_env_file
 from twohop.cost import actual as past
 from twohop.cost import tables

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
+from gate.domain.plan import STARTER_PLANS
 from gate.ledgers.sqlite import SqliteLedger
-from gate.plan import STARTER_PLANS
 from twohop.demo.client import DemoClient, Reply
 from twohop.demo.sentences import HELP_CENTRE, QUESTIONS
 from twohop.show import jobs_table

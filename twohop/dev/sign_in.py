@@ -16,9 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gate.callers.dev import DevSignIn
+from gate.domain.plan import Cohort
 from gate.endpoints.answers import error_json
 from gate.errors import GateError, InvalidRequestError
-from gate.plan import Cohort
 from gate.ports import Caller, Credentials
 
 _TOKEN_SECONDS = 3600

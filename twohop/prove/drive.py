@@ -12,19 +12,19 @@ from typing import Any
 import httpx
 import msgspec
 
+from gate.domain.model import ServedModel
+from gate.domain.plan import STARTER_PLANS, Cohort
+from gate.domain.request import InferRequest
 from gate.errors import LedgerError, ProviderError, QuotaExceededError
 from gate.guard.sweeper import Sweeper
 from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
-from gate.model import ServedModel
 from gate.money import Tariff, gate_price, gpu_price
-from gate.plan import STARTER_PLANS, Cohort
-from gate.policy import Policies
 from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
-from gate.request import InferRequest
 from gate.service import Gate
-from gate.webhooks import Webhooks
+from gate.steps.policy import Policies
+from gate.steps.webhooks import Webhooks
 from twohop.cloud.app import API_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.faults import CloudFaults, Dice

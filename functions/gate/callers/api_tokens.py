@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gate.api_token import PREFIX, Grant, TokenSigner
 from gate.callers.claims import checked_uid
 from gate.callers.tokens import presented
+from gate.domain.api_token import PREFIX, Grant, TokenSigner
+from gate.domain.plan import Cohort
+from gate.domain.token_scopes import models_of
 from gate.errors import UnauthenticatedError
-from gate.plan import Cohort
 from gate.ports import Caller, CallerVerifier, Clock, Credentials
-from gate.token_scopes import models_of
 from gate.tokens import Tokens
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType
 
+from gate.domain.plan import Cohort
 from gate.errors import UnauthenticatedError
-from gate.plan import Cohort
 from gate.ports import Caller
 
 VerifiedClaims = NewType("VerifiedClaims", Mapping[str, Any])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.job import Job
+from gate.domain.meter import Remaining
 from gate.errors import GateError
-from gate.job import Job
 from gate.jobs import outputs_of
-from gate.meter import Remaining
 from gate.ports import Part
 
 

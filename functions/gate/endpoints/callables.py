@@ -11,12 +11,12 @@ import msgspec
 from msgspec.json import Decoder
 from starlette.types import ASGIApp
 
+from gate.domain.request import InferRequest
 from gate.endpoints.answers import answer_json, job_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.entrance import Entrance
 from gate.endpoints.tokens import TokensEndpoint, TokensRequest
 from gate.ports import Clock, Part
-from gate.request import InferRequest
 from gate.service import Gate
 from gate.tokens import Tokens
 

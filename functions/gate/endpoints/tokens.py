@@ -7,10 +7,10 @@ from typing import Annotated, Any, assert_never
 import msgspec
 from msgspec import Meta
 
+from gate.domain.plan import NO_BUDGET, TOKEN_SECONDS_MOST, Budget
+from gate.domain.token_scopes import MODELS, Scopes
 from gate.endpoints.callable import Call
-from gate.plan import NO_BUDGET, TOKEN_SECONDS_MOST, Budget
 from gate.ports import Clock
-from gate.token_scopes import MODELS, Scopes
 from gate.tokens import Lifetime, Token, Tokens
 
 TokenId = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]

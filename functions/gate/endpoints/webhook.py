@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from gate.errors import GateError
 from gate.log import EventLog
-from gate.webhooks import Webhooks
+from gate.steps.webhooks import Webhooks
 
 Ended = Callable[[str], Awaitable[bool]]
 """Looks after a job by its id, and returns whether it has ended."""

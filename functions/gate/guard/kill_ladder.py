@@ -16,17 +16,17 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta
 
-from gate import kill
 from gate.control import ProviderControl
+from gate.domain import kill
+from gate.domain.job import Job, JobState
+from gate.domain.kill import KillLevel
+from gate.domain.plan import GateConfig, parse
+from gate.domain.scopes import BUDGET
 from gate.errors import GateError, LedgerError, PolicyError
-from gate.holding import settle_loans
-from gate.job import Job, JobState
-from gate.kill import KillLevel
 from gate.log import EventLog
-from gate.plan import GateConfig, parse
-from gate.policy import CONFIG_PATH
 from gate.ports import Clock, Documents, Ledger
-from gate.scopes import BUDGET
+from gate.steps.holding import settle_loans
+from gate.steps.policy import CONFIG_PATH
 
 KILL_PATH = "gate/kill"
 HISTORY = "kill_history"

@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 import msgspec
 
 from gate.control import BillingRecord, ProviderControl
+from gate.domain.job import Job, JobState
 from gate.errors import ProviderError
 from gate.guard.alarm import Alarm
 from gate.guard.alerts import Observation, Severity, dollars
 from gate.guard.documents import to_document
-from gate.history import jobs_between
-from gate.job import Job, JobState
 from gate.log import EventLog
 from gate.money import Spent, Tariff
 from gate.ports import Clock, Documents, Ledger
+from gate.steps.history import jobs_between
 
 _SPAN = timedelta(hours=24)
 _BILL_IS_LATE = timedelta(minutes=10)

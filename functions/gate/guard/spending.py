@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 
-from gate import meter
-from gate.limits import Periods
+from gate.domain import meter
+from gate.domain.limits import Periods
 from gate.ports import Ledger
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from gate.domain.job import Job, JobState, Settlement
 from gate.errors import GateError
-from gate.job import Job, JobState, Settlement
 from gate.log import EventLog
-from gate.policy import Policies
 from gate.ports import Clock, Ledger
+from gate.steps.policy import Policies
 
 Visit = Callable[[Job], Awaitable[Job]]
 """Does what is due for a running job, and returns it: ended, or to be looked at again later."""

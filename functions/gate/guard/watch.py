@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from gate.control import Capacity
+from gate.domain.kill import KillLevel
+from gate.domain.limits import Periods
+from gate.domain.plan import AlertThresholds, GateConfig
 from gate.guard import forecast
 from gate.guard.alerts import Observation, Severity, dollars, share_severity
 from gate.guard.forecast import Sample
 from gate.guard.spending import Spending
-from gate.kill import KillLevel
-from gate.limits import Periods
-from gate.plan import AlertThresholds, GateConfig
 from gate.ports import ProviderHealth
 
 _PATIENCE = timedelta(minutes=10)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from gate.control import ProviderControl
+from gate.domain.kill import KillLevel
 from gate.errors import GateError
 from gate.guard.alarm import Alarm
 from gate.guard.alerts import Message
@@ -18,10 +19,9 @@ from gate.guard.dead_man import WATCH_PATH, memory_of, sign_of_life
 from gate.guard.documents import to_document
 from gate.guard.spending import spending
 from gate.guard.watch import Bounds, Sighting, observations, remember
-from gate.kill import KillLevel
 from gate.log import EventLog
-from gate.policy import Policies
 from gate.ports import Clock, Documents, Ledger, Provider
+from gate.steps.policy import Policies
 
 _Value = TypeVar("_Value")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
+from gate.domain.job import Job
+from gate.domain.meter import Move
 from gate.errors import LedgerError
-from gate.job import Job
 from gate.ledgers._firestore_writes import SCHEMA_VERSION, Count
-from gate.meter import Move
 
 JOBS = "jobs"
 _KEPT_AFTER_END = timedelta(days=30)

@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from gate.connections import KeptConnections
+from gate.domain.meter import Key, Move
 from gate.errors import LedgerError
 from gate.ledgers._firestore_access import open_access
 from gate.ledgers._firestore_documents import whole
@@ -36,7 +37,6 @@ from gate.ledgers._firestore_writes import (
     Update,
     Write,
 )
-from gate.meter import Key, Move
 
 _TIMEOUT_SECONDS = 10.0
 """Of a call together with its repetitions."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gate.domain.meter import Key, Move
 from gate.errors import LedgerError
-from gate.meter import Key, Move
 
 SCHEMA_VERSION = {"schema_version": 1}
 """Every document carries it, so that a later layout can tell an older one."""

@@ -14,10 +14,10 @@ from datetime import datetime
 
 import msgspec
 
-from gate import meter
+from gate.domain import meter
+from gate.domain.job import HandOver, Job, JobState, Settlement
+from gate.domain.meter import Key, Move
 from gate.errors import JobNotFoundError, UnauthenticatedError
-from gate.job import HandOver, Job, JobState, Settlement
-from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
 _ACCOUNTS_MAX = 20_000

@@ -16,9 +16,11 @@ from typing import Any
 
 import httpx
 
-from gate import meter
+from gate.domain import meter
+from gate.domain.job import HandOver, Job, JobState, Settlement
+from gate.domain.lending import Shards
+from gate.domain.meter import Key, Move
 from gate.errors import JobNotFoundError, LedgerError, UnauthenticatedError
-from gate.job import HandOver, Job, JobState, Settlement
 from gate.ledgers._firestore_documents import (
     JOBS,
     changed_fields,
@@ -41,8 +43,6 @@ from gate.ledgers._firestore_writes import (
     Update,
     Write,
 )
-from gate.lending import Shards
-from gate.meter import Key, Move
 from gate.ports import Admitted, Denied, Repeated
 
 _TRIES = 4

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from gate import meter
-from gate.job import HandOver, Job, Settlement
+from gate.domain import meter
+from gate.domain.job import HandOver, Job, Settlement
+from gate.domain.lending import Shards
+from gate.domain.meter import Move
 from gate.ledgers._sqlite_batch import Batches, Hold, Note, Settle
 from gate.ledgers.group_commit import GroupCommit
-from gate.lending import Shards
-from gate.meter import Move
 from gate.ports import Admitted, Denied, Repeated
 
 _SCHEMA = """

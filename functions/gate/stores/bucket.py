@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gate.errors import ResultStoreError
 from gate.ports import Clock
-from gate.results import Link
+from gate.steps.results import Link
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client

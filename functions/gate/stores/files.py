@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from gate.errors import ResultStoreError
 from gate.ports import Clock
-from gate.results import Link
+from gate.steps.results import Link
 
 _GOOD_FOR = timedelta(days=1)
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,128}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
 from gate.endpoints.api.errors import ModelNotFoundError
 from gate.errors import ConflictError, InvalidRequestError
 from gate.service import Gate

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from gate.domain.job import JobState
+from gate.domain.plan import Budget
+from gate.domain.request import InferRequest
 from gate.endpoints.callables import JobName, NoPayload
 from gate.endpoints.tokens import TokensRequest
-from gate.job import JobState
-from gate.plan import Budget
-from gate.request import InferRequest
 
 
 class CallableError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

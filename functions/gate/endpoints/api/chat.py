@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gate.domain.request import InferRequest
 from gate.endpoints.api.answered import check_model, outputs_of
 from gate.endpoints.api.generation import (
     DONE,
@@ -23,7 +24,6 @@ from gate.endpoints.api.generation import (
 )
 from gate.endpoints.api.routes import Asked, Events, Reply
 from gate.ports import Clock
-from gate.request import InferRequest
 from gate.service import Gate
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gate.domain.request import InferRequest
 from gate.endpoints.api.answered import check_model, outputs_of
 from gate.endpoints.api.embeddings import Text
 from gate.endpoints.api.generation import (
@@ -26,7 +27,6 @@ from gate.endpoints.api.generation import (
 from gate.endpoints.api.routes import Asked, Events, Reply
 from gate.errors import InvalidRequestError
 from gate.ports import Clock
-from gate.request import InferRequest
 from gate.service import Gate
 
 _NEW_TOKENS_DEFAULT = 16

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from gate.domain.request import InferRequest
 from gate.endpoints.api.answered import check_model, outputs_of, task_told
 from gate.endpoints.api.routes import Asked, Reply
 from gate.errors import InvalidRequestError, JobFailedError
-from gate.request import InferRequest
 from gate.service import Gate
 
 _NO_VECTORS = "This model does not make embeddings."

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gate.domain.meter import LimitName, Remaining
 from gate.errors import ConflictError, GateError, LedgerError, ProviderError, ProviderUnavailableError
-from gate.meter import LimitName, Remaining
 
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _PARAMETER = re.compile(r"at `\$\.?([^`]+)`")

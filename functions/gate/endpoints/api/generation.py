@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from gate.answer import Answer
+from gate.domain.answer import Answer
+from gate.domain.request import InferRequest
 from gate.endpoints.api.answered import outputs_of, task_told
 from gate.endpoints.api.routes import Asked
 from gate.errors import InvalidRequestError, JobFailedError
 from gate.ports import Part
-from gate.request import InferRequest
 from gate.service import Gate
 
 FinishReason = Literal["stop", "length"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
+from gate.domain.request import InferRequest, Inputs
 from gate.endpoints.api.answered import check_model, outputs_of
 from gate.endpoints.api.routes import Asked, Reply
 from gate.errors import InvalidRequestError
-from gate.request import InferRequest, Inputs
 from gate.service import Gate
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gate.domain.meter import Remaining
 from gate.errors import GateError
-from gate.meter import Remaining
 from gate.ports import Caller
 
 

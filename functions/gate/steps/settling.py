@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from gate.admission import Admission
+from gate.domain.job import Job, Settlement
 from gate.errors import JobFailedError, KilledError, LedgerError, ProviderError
-from gate.job import Job, Settlement
 from gate.log import EventLog
-from gate.outcome import settlement_after
 from gate.ports import Clock, Ledger
+from gate.steps.admission import Admission
+from gate.steps.outcome import settlement_after
 
 _TRIES = 3
 

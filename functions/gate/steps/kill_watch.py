@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from gate import kill
+from gate.domain import kill
+from gate.domain.kill import KillLevel
 from gate.errors import GateError
-from gate.kill import KillLevel
-from gate.policy import Policies
+from gate.steps.policy import Policies
 
 _Result = TypeVar("_Result")
 _LOOKS_PER_PERIOD = 4

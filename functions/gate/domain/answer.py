@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gate.job import Job
-from gate.meter import Remaining
+from gate.domain.job import Job
+from gate.domain.meter import Remaining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,19 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gate import kill
-from gate.admission import Admission
-from gate.caching import JobName, names_of
+from gate.domain import kill
+from gate.domain.caching import JobName, names_of
+from gate.domain.job import Job, JobState, Settlement, job_id_for
+from gate.domain.kill import Access, KillLevel
+from gate.domain.model import ServedModel
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest, check_raw_size, check_size, payload_digest
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
-from gate.job import Job, JobState, Settlement, job_id_for
-from gate.kill import Access, KillLevel
 from gate.log import EventLog
-from gate.model import ServedModel
-from gate.plan import Cohort
-from gate.policy import Policies, Policy
 from gate.ports import Admitted, Caller, Clock, Repeated
-from gate.request import InferRequest, check_raw_size, check_size, payload_digest
-from gate.settling import Settling
+from gate.steps.admission import Admission
+from gate.steps.policy import Policies, Policy
+from gate.steps.settling import Settling
 
 _SWEEP_MARGIN = timedelta(seconds=60)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import msgspec
 
+from gate.domain.job import RESULT_BYTES_MAX, Job, JobState, Settlement
 from gate.errors import (
     ConflictError,
     GateError,
@@ -19,7 +20,6 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.job import RESULT_BYTES_MAX, Job, JobState, Settlement
 from gate.money import Spent, Tariff
 from gate.ports import ProviderJob, ProviderState, ProviderUsage
 

@@ -19,15 +19,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
-from gate import lending, meter
-from gate.denials import DenialMemory
-from gate.job import Job
-from gate.lending import Shards
-from gate.meter import Denial, Limit, Move
-from gate.plan import GateConfig
-from gate.policy import Policy
+from gate.domain import lending, meter
+from gate.domain.job import Job
+from gate.domain.lending import Shards
+from gate.domain.meter import Denial, Limit, Move
+from gate.domain.plan import GateConfig
+from gate.domain.scopes import BUDGET
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
-from gate.scopes import BUDGET
+from gate.steps.denials import DenialMemory
+from gate.steps.policy import Policy
 
 Outcome = Admitted | Denied | Repeated
 Sleep = Callable[[float], Awaitable[None]]

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from gate.dispatch import Dispatcher
 from gate.errors import ProviderTimeoutError
 from gate.ports import Clock, Order, Part, Provider, ProviderJob, Streams
+from gate.steps.dispatch import Dispatcher
 
 
 class Streamer:

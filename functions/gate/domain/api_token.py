@@ -20,8 +20,8 @@ from datetime import datetime
 
 import msgspec
 
+from gate.domain.plan import Budget
 from gate.errors import UnauthenticatedError
-from gate.plan import Budget
 
 PREFIX = "th_"
 CHARS_MAX = 3_000

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gate.request import InferRequest
+from gate.domain.request import InferRequest
 
 _ROUNDS_MAX = 5
 """How often one idempotency key may start anew after tries that were released."""

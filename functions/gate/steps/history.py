@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
-from gate.job import Job
+from gate.domain.job import Job
 from gate.ports import Ledger
 
 _PAGE = 1_000

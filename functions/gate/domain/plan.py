@@ -1,7 +1,7 @@
 """What a caller may do: plans, personal overrides, and the gate's own configuration.
 
 These are the documents that the owner edits in the Firebase console, so they are read strictly: an unknown field, a
-missing one or a wrong type makes the whole document invalid, and the last good one stays in force (`gate.policy`).
+missing one or a wrong type makes the whole document invalid, and the last good one stays in force (`steps.policy`).
 There is no default for a limit: a plan that does not say it, is no plan.
 """
 
@@ -124,7 +124,7 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     model_budgets: dict[str, Budget] = {}
     """What all jobs of a model may spend together, by the name that callers give it."""
     kill_level: Annotated[int, Meta(ge=0, le=6)] = 0
-    """How much of the service is switched off: see `gate.kill`."""
+    """How much of the service is switched off: see `gate.domain.kill`."""
     kill_at_percent_of_hour: dict[KillStep, Percent] = {}
     """The kill level that is set by itself when so much of the hour's budget is used: {"1": 80, "5": 100}."""
     kill_at_percent_of_day: dict[KillStep, Percent] = {}

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from gate.domain.job import RESULT_BYTES_MAX, Job
 from gate.errors import ResultStoreError
-from gate.job import RESULT_BYTES_MAX, Job
 from gate.ports import Clock
 
 

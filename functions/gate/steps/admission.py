@@ -13,14 +13,14 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-from gate import meter
-from gate.denials import DenialMemory
+from gate.domain import meter
+from gate.domain.job import Job
+from gate.domain.meter import Denial, LimitName
 from gate.errors import QuotaExceededError
-from gate.holding import Holding
-from gate.job import Job
-from gate.meter import Denial, LimitName
-from gate.policy import Policy
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
+from gate.steps.denials import DenialMemory
+from gate.steps.holding import Holding
+from gate.steps.policy import Policy
 
 _LIMITS_IN_WORDS = {
     LimitName.REQUESTS_PER_MINUTE: "Rate limit: {} requests a minute.",

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gate.limits import Limit, Move
-from gate.scopes import budget_account
+from gate.domain.limits import Limit, Move
+from gate.domain.scopes import budget_account
 
 Counters = Mapping[tuple[str, ...], int]
 Shards = Mapping[str, Counters]

@@ -1,7 +1,7 @@
 """Whose money is counted together: a caller, an API token, a cohort, a model, everybody. One counter each, by period.
 
 The budgets for many callers are counted in shards, so that no document is hot. The whole of each budget begins
-in the first shard; another has none until it borrows some (`gate.lending`). So the number of shards says nothing
+in the first shard; another has none until it borrows some (`domain.lending`). So the number of shards says nothing
 about how much may be spent, and may change at any time.
 """
 
@@ -12,9 +12,9 @@ from datetime import datetime
 
 import msgspec
 
-from gate.job import Job
-from gate.limits import Limit, LimitName, Move, Periods
-from gate.plan import NO_BUDGET, Budget, Cohort, GateConfig
+from gate.domain.job import Job
+from gate.domain.limits import Limit, LimitName, Move, Periods
+from gate.domain.plan import NO_BUDGET, Budget, Cohort, GateConfig
 
 BUDGET = "budget/"
 """What the shards' accounts begin with."""

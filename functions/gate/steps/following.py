@@ -15,14 +15,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from gate.domain.job import HandOver, Job, JobState, Settlement
+from gate.domain.model import ServedModel
 from gate.errors import LedgerError, ProviderError, ProviderUnavailableError, ResultStoreError
-from gate.job import HandOver, Job, JobState, Settlement
 from gate.log import EventLog
-from gate.model import ServedModel
-from gate.outcome import settlement_for, settlement_when_stopped
 from gate.ports import Clock, Ledger, Provider, ProviderJob, ProviderState
-from gate.results import Results
-from gate.settling import Settling
+from gate.steps.outcome import settlement_for, settlement_when_stopped
+from gate.steps.results import Results
+from gate.steps.settling import Settling
 
 _LOOK_EVERY = timedelta(minutes=10)
 """RunPod keeps a submitted job's result for half an hour: a webhook that got lost is made up for in time."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from gate.domain.plan import Plan
 from gate.errors import InvalidRequestError
-from gate.plan import Plan
 from gate.wire import WorkBody
 
 _Something = Meta(min_length=1)

@@ -10,10 +10,10 @@ import asyncio
 from collections import Counter
 from datetime import datetime
 
+from gate.domain.job import Job, JobState
 from gate.errors import ConflictError, ProviderUnavailableError
-from gate.job import Job, JobState
-from gate.outcome import failure_again
 from gate.ports import Clock, Ledger
+from gate.steps.outcome import failure_again
 
 _JOINERS_MAX = 64
 _PAUSE_SECONDS_FIRST = 0.25

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from datetime import datetime
 
-from gate.meter import Denial
+from gate.domain.meter import Denial
 
 _REMEMBERED_MAX = 10_000
 

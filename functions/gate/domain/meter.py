@@ -17,10 +17,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from gate.job import Job, Settlement
-from gate.limits import Key, Limit, LimitName, Move, Periods
-from gate.plan import NO_BUDGET, Budget, GateConfig, Plan
-from gate.scopes import (
+from gate.domain.job import Job, Settlement
+from gate.domain.limits import Key, Limit, LimitName, Move, Periods
+from gate.domain.plan import NO_BUDGET, Budget, GateConfig, Plan
+from gate.domain.scopes import (
     all_budget_scopes,
     budget_account,
     budget_scopes,

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gate.domain.plan import NO_BUDGET, Budget, GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
 from gate.errors import ForbiddenError, PolicyError
-from gate.plan import NO_BUDGET, Budget, GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
 from gate.ports import Caller, Clock, Documents, Notifier
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from gate.job import Job
-from gate.model import ServedModel
+from gate.domain.job import Job
+from gate.domain.model import ServedModel
 from gate.ports import Order
-from gate.webhooks import Webhooks
+from gate.steps.webhooks import Webhooks
 
 
 class Orders:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gate import meter
-from gate.job import Settlement
-from gate.meter import Key, Remaining
-from gate.policy import Policy
+from gate.domain import meter
+from gate.domain.job import Settlement
+from gate.domain.meter import Key, Remaining
 from gate.ports import Admitted, Clock, Ledger
+from gate.steps.policy import Policy
 
 
 class Quotas:

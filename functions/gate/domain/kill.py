@@ -18,10 +18,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import Enum, IntEnum
 
+from gate.domain.lending import Shards, spent
+from gate.domain.meter import budgets_of
+from gate.domain.plan import Cohort, GateConfig
 from gate.errors import KilledError
-from gate.lending import Shards, spent
-from gate.meter import budgets_of
-from gate.plan import Cohort, GateConfig
 
 RETRY_SECONDS = 60
 
