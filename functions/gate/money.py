@@ -62,11 +62,37 @@ class GatePrice:
     """What Google bills for hop 1's own part in a job."""
 
     nanodollars_per_invocation: int
+    nanodollars_per_read: int
     nanodollars_per_write: int
     nanodollars_per_vcpu_second: int
     nanodollars_per_gib_second: int
     as_of: date
     source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """What hop 1 does for one job, counted as if no other shared what it reads."""
+
+    invocations: int = 1
+    reads: int = 3
+    """The configuration, the plan and the caller's own document, which are cached and usually are not read."""
+    writes: int = 6
+    """Three documents when held and the same three when settled: job, caller, budget shard."""
+
+    def __add__(self, other: Operations) -> Operations:
+        """Do both."""
+        return Operations(
+            invocations=self.invocations + other.invocations,
+            reads=self.reads + other.reads,
+            writes=self.writes + other.writes,
+        )
+
+
+OF_A_TOKEN = Operations(invocations=0, reads=0, writes=1)
+"""When an API token was used is written into its document with the hold."""
+OF_A_HANDOVER = Operations(invocations=1, reads=1, writes=1)
+"""A job that outlives its call is noted, and its webhook reads it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +110,8 @@ class Spent:
     """What earlier jobs of the same worker paid, so that rounding its life up is paid once."""
     wait_ms: int = 0
     """How long hop 1 held the call open."""
+    operations: Operations = Operations()
+    """What hop 1 did for it."""
     tokens: int = 0
     """That went through the model. They cost nothing by themselves; callers are told them."""
 
@@ -105,13 +133,16 @@ class Tariff:
     """The worker's idle timeout: how long it is billed after its last job."""
     gate_vcpus: float = 1.0
     gate_gib: float = 0.5
-    writes_per_job: int = 6
-    """Three documents when held and the same three when settled: job, caller, budget shard."""
 
     def worst_case_microdollars(self, *, execution_ms_max: int, wait_ms_max: int) -> int:
         """Return the most that a job can cost whose execution the provider stops at `execution_ms_max`."""
         return self.microdollars(
-            Spent(execution_ms=execution_ms_max, start_ms=self.start_ms_max, wait_ms=wait_ms_max)
+            Spent(
+                execution_ms=execution_ms_max,
+                start_ms=self.start_ms_max,
+                wait_ms=wait_ms_max,
+                operations=Operations() + OF_A_TOKEN + OF_A_HANDOVER,
+            )
         )
 
     def microdollars(self, spent: Spent) -> int:
@@ -132,9 +163,11 @@ class Tariff:
             self.gate_vcpus * self.gate.nanodollars_per_vcpu_second
             + self.gate_gib * self.gate.nanodollars_per_gib_second
         )
+        does, price = spent.operations, self.gate
         return (
-            self.gate.nanodollars_per_invocation
-            + self.writes_per_job * self.gate.nanodollars_per_write
+            does.invocations * price.nanodollars_per_invocation
+            + does.reads * price.nanodollars_per_read
+            + does.writes * price.nanodollars_per_write
             + _ceil_div(spent.wait_ms * per_second, 1000)
         )
 
@@ -185,16 +218,17 @@ def own_price(*, nanodollars_per_second: int, on: date) -> GpuPrice:
 def gate_price(*, on: date) -> GatePrice:
     """Return Google's list prices for hop 1 in effect on a day (region class of us-central1)."""
     items = prices.load("google").items
-    request, write, vcpu, memory = (
+    request, read, write, vcpu, memory = (
         prices.in_effect(items[name].history, on, f"google/{name}")
-        for name in ("requests", "firestore_writes", "vcpu_seconds", "gib_seconds")
+        for name in ("requests", "firestore_reads", "firestore_writes", "vcpu_seconds", "gib_seconds")
     )
     return GatePrice(
         nanodollars_per_invocation=request.nanodollars,
+        nanodollars_per_read=read.nanodollars,
         nanodollars_per_write=write.nanodollars,
         nanodollars_per_vcpu_second=vcpu.nanodollars,
         nanodollars_per_gib_second=memory.nanodollars,
-        as_of=min(rate.as_of for rate in (request, write, vcpu, memory)),
+        as_of=min(rate.as_of for rate in (request, read, write, vcpu, memory)),
         source=f"{request.source}; {write.source}",
     )
 

@@ -31,7 +31,7 @@ from tests.unit.doubles import Script, completed, failed, running
 from tests.unit.world import ALICE, DAY, HELD, PAYLOAD, WEBHOOKS, World
 
 BOB = Caller(uid="bob", cohort=Cohort.VERIFIED)
-TOOK = 1_152
+TOOK = 1_154
 """7 whole seconds of GPU as `test_service` adds up, and a second of hop 1 for the webhook."""
 
 

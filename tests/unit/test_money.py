@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.errors import SettingsError
-from gate.money import GatePrice, GpuPrice, Spent, Tariff, gate_price, gpu_price, own_price
+from gate.money import GatePrice, GpuPrice, Operations, Spent, Tariff, gate_price, gpu_price, own_price
 from tests.makers import make_model
 
 TODAY = date(2026, 11, 21)
@@ -21,21 +21,21 @@ CHEAPEST = make_model().tariff
 """runpod/AMPERE_16: 160 000 n$/s by whole seconds, starts and idle tails billed; start at most 60 s, tail 5 s."""
 
 
-# Hop 1's part of any job: 400 for the invocation + 6 writes x 900 = 5 800 n$,
+# Hop 1's part of any job: 400 for the invocation + 3 reads x 300 + 6 writes x 900 = 6 700 n$,
 # and 24 000 + 0.5 x 2 500 = 25 250 n$ for each second that the call is held open.
 @pytest.mark.parametrize(
     ("spent", "microdollars"),
     [
-        # 1 s + 5 s tail = 6 s x 160 000 = 960 000; + 5 800 + 1 x 25 250 = 991 050 n$
+        # 1 s + 5 s tail = 6 s x 160 000 = 960 000; + 6 700 + 1 x 25 250 = 991 950 n$
         pytest.param(Spent(execution_ms=1_000, wait_ms=1_000), 992, id="warm-one-second"),
-        # 0.001 s + 5 s is billed as 6 s: 960 000; + 5 800 + 25.25 up to 26 = 965 826 n$
-        pytest.param(Spent(execution_ms=1, wait_ms=1), 966, id="warm-one-millisecond"),
-        # 1.2 s + 0.8 s start + 5 s tail = 7 s x 160 000 = 1 120 000; + 5 800 + 2 x 25 250 = 1 176 300 n$
-        pytest.param(Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000), 1_177, id="cold"),
-        # nothing but the tail: 5 s x 160 000 = 800 000; + 5 800 = 805 800 n$
-        pytest.param(Spent(execution_ms=0), 806, id="nothing"),
-        # a start of 100 s is billed though the longest was said to be 60 s: 106 s x 160 000 = 16 960 000; + 5 800
-        pytest.param(Spent(execution_ms=1_000, start_ms=100_000), 16_966, id="start-over-the-longest"),
+        # 0.001 s + 5 s is billed as 6 s: 960 000; + 6 700 + 25.25 up to 26 = 966 726 n$
+        pytest.param(Spent(execution_ms=1, wait_ms=1), 967, id="warm-one-millisecond"),
+        # 1.2 s + 0.8 s start + 5 s tail = 7 s x 160 000 = 1 120 000; + 6 700 + 2 x 25 250 = 1 177 200 n$
+        pytest.param(Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000), 1_178, id="cold"),
+        # nothing but the tail: 5 s x 160 000 = 800 000; + 6 700 = 806 700 n$
+        pytest.param(Spent(execution_ms=0), 807, id="nothing"),
+        # a start of 100 s is billed though the longest was said to be 60 s: 106 s x 160 000 = 16 960 000; + 6 700
+        pytest.param(Spent(execution_ms=1_000, start_ms=100_000), 16_967, id="start-over-the-longest"),
     ],
 )
 def test_a_job_costs_what_adding_it_up_by_hand_gives(spent: Spent, microdollars: int) -> None:
@@ -44,21 +44,24 @@ def test_a_job_costs_what_adding_it_up_by_hand_gives(spent: Spent, microdollars:
 
 
 def test_the_worst_case_is_the_longest_of_everything() -> None:
-    """30 s + 60 s start + 5 s tail = 95 s x 160 000 = 15 200 000; + 5 800 + 120 x 25 250 = 18 235 800 n$."""
-    assert CHEAPEST.worst_case_microdollars(execution_ms_max=30_000, wait_ms_max=120_000) == 18_236
+    """30 s + 60 s start + 5 s tail = 95 s x 160 000 = 15 200 000; + 120 x 25 250 = 3 030 000 for the open call.
+
+    A token adds a write, a webhook an invocation, a read and a write: 2 x 400 + 4 x 300 + 8 x 900 = 9 200 n$.
+    """
+    assert CHEAPEST.worst_case_microdollars(execution_ms_max=30_000, wait_ms_max=120_000) == 18_240
 
     # The served model adds 20 s of hop 1 for winding up: 20 x 25 250 = 505 000 n$.
-    assert make_model().worst_case_microdollars == 18_741
+    assert make_model().worst_case_microdollars == 18_745
 
 
 @pytest.mark.parametrize(
     ("bills", "microdollars"),
     [
-        # 2 s + 3 s start + 5 s tail = 10 s x 160 000 = 1 600 000; + 5 800 n$
-        pytest.param({"bills_start": True, "bills_idle": True}, 1_606, id="both"),
-        pytest.param({"bills_start": False, "bills_idle": True}, 1_126, id="no-start"),
-        pytest.param({"bills_start": True, "bills_idle": False}, 806, id="no-tail"),
-        pytest.param({"bills_start": False, "bills_idle": False}, 326, id="neither"),
+        # 2 s + 3 s start + 5 s tail = 10 s x 160 000 = 1 600 000; + 6 700 n$
+        pytest.param({"bills_start": True, "bills_idle": True}, 1_607, id="both"),
+        pytest.param({"bills_start": False, "bills_idle": True}, 1_127, id="no-start"),
+        pytest.param({"bills_start": True, "bills_idle": False}, 807, id="no-tail"),
+        pytest.param({"bills_start": False, "bills_idle": False}, 327, id="neither"),
     ],
 )
 def test_a_start_and_a_tail_cost_only_where_they_are_billed(bills: dict[str, Any], microdollars: int) -> None:
@@ -71,7 +74,9 @@ def test_a_start_and_a_tail_cost_only_where_they_are_billed(bills: dict[str, Any
 @pytest.mark.parametrize(("nanodollars", "microdollars"), [(0, 0), (1, 1), (999, 1), (1_000, 1), (1_001, 2)], ids=str)
 def test_an_amount_is_rounded_up_to_the_next_microdollar(nanodollars: int, microdollars: int) -> None:
     """A micro-dollar too much, never too little."""
-    gate = replace(CHEAPEST.gate, nanodollars_per_invocation=nanodollars, nanodollars_per_write=0)
+    gate = replace(
+        CHEAPEST.gate, nanodollars_per_invocation=nanodollars, nanodollars_per_read=0, nanodollars_per_write=0
+    )
     tariff = Tariff(gpu=own_price(nanodollars_per_second=0, on=TODAY), gate=gate, start_ms_max=0, idle_ms=0)
 
     assert tariff.microdollars(Spent(execution_ms=1)) == microdollars
@@ -81,6 +86,7 @@ def test_a_share_of_a_processor_is_rounded_up_too() -> None:
     """0.3 GiB at 1 n$ a second is a nano-dollar a second, not nothing: 1 000 s of it are a micro-dollar."""
     gate = GatePrice(
         nanodollars_per_invocation=0,
+        nanodollars_per_read=0,
         nanodollars_per_write=0,
         nanodollars_per_vcpu_second=0,
         nanodollars_per_gib_second=1,
@@ -109,6 +115,7 @@ _gpus = st.builds(
 _gates = st.builds(
     GatePrice,
     nanodollars_per_invocation=_rate,
+    nanodollars_per_read=_rate,
     nanodollars_per_write=_rate,
     nanodollars_per_vcpu_second=_rate,
     nanodollars_per_gib_second=_rate,
@@ -123,9 +130,9 @@ _tariffs = st.builds(
     idle_ms=_ms,
     gate_vcpus=st.floats(0, 8),
     gate_gib=st.floats(0, 32),
-    writes_per_job=st.integers(0, 20),
 )
-_spent = st.builds(Spent, execution_ms=_ms, start_ms=_ms, wait_ms=_ms)
+_operations = st.builds(Operations, invocations=st.integers(1, 2), reads=st.integers(0, 4), writes=st.integers(6, 8))
+_spent = st.builds(Spent, execution_ms=_ms, start_ms=_ms, wait_ms=_ms, operations=_operations)
 
 
 @given(_tariffs, _spent, _ms, _ms)
@@ -256,9 +263,9 @@ def test_hop_1_has_no_price_before_its_history_begins() -> None:
 
 
 def test_ones_own_price_is_taken_as_said() -> None:
-    """By the millisecond, start and tail too: (1.5 + 5 + 9) s x 1 000 000 n$ = 15 500 micro-dollars; + 5 800 n$."""
+    """By the millisecond, start and tail too: (1.5 + 5 + 9) s x 1 000 000 n$ = 15 500 micro-dollars; + 6 700 n$."""
     price = own_price(nanodollars_per_second=1_000_000, on=TODAY)
     tariff = Tariff(gpu=price, gate=gate_price(on=TODAY), start_ms_max=9_000, idle_ms=9_000)
 
-    assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 15_506
+    assert tariff.microdollars(Spent(execution_ms=1_500, start_ms=5_000)) == 15_507
     assert price.hardware == "own"

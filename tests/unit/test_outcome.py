@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +20,7 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.money import Spent
+from gate.money import Operations, Spent
 from gate.ports import LifeUsage, ProviderJob, ProviderState, ProviderUsage
 from gate.steps.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
 from tests.makers import NOON, make_job, make_model
@@ -35,7 +38,7 @@ def test_a_job_pays_what_it_took() -> None:
     """1.2 s + 0.8 s start + 5 s tail, and 2 s of hop 1; `test_money` adds it up."""
     done = settlement(completed())
 
-    assert (done.state, done.microdollars, done.gpu_ms) == (JobState.SETTLED, 1_177, 2_000)
+    assert (done.state, done.microdollars, done.gpu_ms) == (JobState.SETTLED, 1_178, 2_000)
     assert done.spent == Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000)
     assert (done.failure_code, done.failure, done.result) == (None, None, None)
 
@@ -51,7 +54,7 @@ def test_the_job_that_caused_a_start_pays_it_and_the_tail_in_advance() -> None:
     done = settlement(told(share_ms=1_200, start_ms=800, gap_ms=500), wait_ms=0)
 
     assert done.spent == Spent(execution_ms=1_200, start_ms=800, idle_ms=5_500)
-    assert done.microdollars == 1_280 + 6
+    assert done.microdollars == 1_280 + 7
 
 
 def test_a_later_job_pays_its_share_and_the_gap_before_it() -> None:
@@ -59,7 +62,7 @@ def test_a_later_job_pays_its_share_and_the_gap_before_it() -> None:
     done = settlement(told(share_ms=300, gap_ms=1_000, before_ms=2_500), wait_ms=0)
 
     assert done.spent == Spent(execution_ms=300, idle_ms=1_000, before_ms=7_500)
-    assert done.microdollars == 160 + 6
+    assert done.microdollars == 160 + 7
 
 
 def test_a_gap_above_the_idle_timeout_is_the_owners() -> None:
@@ -75,6 +78,33 @@ def test_where_the_worker_does_not_tell_its_start_a_job_pays_as_if_for_one() -> 
     done = settlement(completed(usage=ProviderUsage(execution_ms=1_200, delay_ms=90_000)))
 
     assert done.spent == Spent(execution_ms=1_200, start_ms=60_000, wait_ms=2_000)
+
+
+@pytest.mark.parametrize(
+    ("job", "operations"),
+    [
+        pytest.param({}, Operations(invocations=1, reads=3, writes=6), id="a-call"),
+        pytest.param({"token_id": "abc"}, Operations(invocations=1, reads=3, writes=7), id="with-a-token"),
+        pytest.param(
+            {"state": JobState.RUNNING, "provider_job_id": "p-1"},
+            Operations(invocations=2, reads=4, writes=7),
+            id="handed-over",
+        ),
+        pytest.param(
+            {"state": JobState.RUNNING, "provider_job_id": "p-1", "token_id": "abc"},
+            Operations(invocations=2, reads=4, writes=8),
+            id="both",
+        ),
+    ],
+)
+def test_a_job_pays_for_what_hop_1_does_for_it(job: dict[str, Any], operations: Operations) -> None:
+    """A token's last use, and a job that outlives its call, are further writes; the hold covers all of them."""
+    done = settlement_for(completed(), replace(JOB, **job), MODEL.tariff, wait_ms=0)
+
+    assert done.spent is not None
+    assert done.spent.operations == operations
+    worst = MODEL.tariff.worst_case_microdollars(execution_ms_max=1_200, wait_ms_max=0)
+    assert done.microdollars <= worst
 
 
 _PARTS = st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 30_000)), min_size=1, max_size=50)
@@ -108,7 +138,7 @@ def test_a_job_that_failed_pays_what_it_took_all_the_same() -> None:
     """The GPU ran."""
     done = settlement(failed(failure_code="internal", failure_message="out of memory"))
 
-    assert (done.state, done.microdollars) == (JobState.SETTLED, 1_177)
+    assert (done.state, done.microdollars) == (JobState.SETTLED, 1_178)
     assert (done.failure_code, done.failure) == ("internal", "out of memory")
 
 

@@ -47,7 +47,7 @@ class TestAJobThatGoesWell:
         answer = await world.infer()
 
         assert answer.outputs == [[0.5, 0.25]]
-        assert (answer.job.state, answer.job.settled_microdollars) == (JobState.SETTLED, 1_126)
+        assert (answer.job.state, answer.job.settled_microdollars) == (JobState.SETTLED, 1_127)
         assert not answer.repeated
         assert await world.the_job() == answer.job
 
@@ -57,8 +57,8 @@ class TestAJobThatGoesWell:
 
         assert await world.counter(*DAY, "requests") == 1
         assert await world.counter(*DAY, "gpu_ms") == 2_000
-        assert await world.counter(*DAY, "microdollars") == 1_126
-        assert await world.counter(*DAY, "microdollars", account="budget/0") == 1_126
+        assert await world.counter(*DAY, "microdollars") == 1_127
+        assert await world.counter(*DAY, "microdollars", account="budget/0") == 1_127
         assert await world.counter("in_flight") == 0
 
     async def test_the_worker_is_sent_what_was_asked(self, world: World) -> None:
@@ -78,7 +78,7 @@ class TestAJobThatGoesWell:
         asking = asyncio.ensure_future(world.infer())
         await world.provider.handed_over.wait()
 
-        assert await world.counter(*DAY, "microdollars") == HELD == 18_741
+        assert await world.counter(*DAY, "microdollars") == HELD == 18_745
         assert await world.counter("in_flight") == 1
         assert (await world.the_job()).state is JobState.HELD
 
@@ -93,7 +93,7 @@ class TestAJobThatGoesWell:
         world.clock.advance(seconds=2)
         world.provider.let_go.set()
 
-        assert (await asking).job.settled_microdollars == 1_177
+        assert (await asking).job.settled_microdollars == 1_178
 
     async def test_a_job_that_is_queued_is_waited_for(self, world: World) -> None:
         """The caller sees nothing of it."""
@@ -370,7 +370,7 @@ class TestAJobThatGoesWrong:
             await world.infer()
 
         job = await world.the_job()
-        assert (job.state, job.settled_microdollars, job.failure_code) == (JobState.SETTLED, 1_126, kind.code)
+        assert (job.state, job.settled_microdollars, job.failure_code) == (JobState.SETTLED, 1_127, kind.code)
 
     @pytest.mark.parametrize("state", [ProviderState.CANCELLED, ProviderState.EXPIRED])
     async def test_one_that_the_provider_lost_is_settled_at_its_hold(
@@ -411,7 +411,7 @@ class TestAJobThatGoesWrong:
 
         answer = await world.infer()
 
-        assert answer.job.settled_microdollars == 32_806  # 205 s x 160 000 + 5 800 n$
+        assert answer.job.settled_microdollars == 32_807  # 205 s x 160 000 + 6 700 n$
         assert [line["severity"] for line in world.log.lines("job.over_hold")] == ["ERROR"]
 
     async def test_a_hold_that_took_too_long_is_never_handed_over(self, world: World) -> None:
@@ -449,7 +449,7 @@ class TestWhenTheLedgerFails:
         answer = await world.infer()
 
         assert answer.job.state is JobState.SETTLED
-        assert await world.counter(*DAY, "microdollars") == 1_126
+        assert await world.counter(*DAY, "microdollars") == 1_127
 
     async def test_an_answer_is_given_though_it_could_not_be_settled(self, world: World) -> None:
         """It is there, and paid; the hold is left to the sweeper, and the operator can see it."""
@@ -543,7 +543,7 @@ class TestACallerWhoGoesAway:
         go_on.set()
         await settled.wait()
 
-        assert await world.counter(*DAY, "microdollars") == 1_126
+        assert await world.counter(*DAY, "microdollars") == 1_127
 
     async def test_after_joining_does_not_take_along_who_runs_it(self, world: World) -> None:
         """The one that holds the job goes on."""
@@ -685,4 +685,4 @@ async def test_a_job_is_logged_from_its_hold_to_its_end(world: World) -> None:
     assert [line["message"] for line in world.log.lines()] == ["job.held", "job.settled"]
     [line] = world.log.lines("job.settled")
     assert (line["job_id"], line["caller"]) == (answer.job.job_id, "alice")
-    assert (line["held_microdollars"], line["settled_microdollars"]) == (HELD, 1_126)
+    assert (line["held_microdollars"], line["settled_microdollars"]) == (HELD, 1_127)

@@ -71,7 +71,7 @@ async def test_it_is_counted_as_the_same_call_without_a_stream_is(world: World) 
     *_, answer = await gather(world)
 
     assert isinstance(answer, Answer)
-    assert (answer.job.state, answer.job.settled_microdollars) == (JobState.SETTLED, 1_126)
+    assert (answer.job.state, answer.job.settled_microdollars) == (JobState.SETTLED, 1_127)
     assert answer.quota == await world.quota()
     assert await world.counter("in_flight") == 0
 
@@ -180,7 +180,7 @@ async def test_a_worker_that_fails_after_some_parts_is_told_after_them(world: Wo
     assert tuple([await anext(steps) for _ in TEXTS]) == TEXTS
     with pytest.raises(JobFailedError):
         await anext(steps)
-    assert await world.counter(*DAY, "microdollars") == 1_126
+    assert await world.counter(*DAY, "microdollars") == 1_127
 
 
 async def test_a_stream_that_outlasts_its_time_is_given_up(world: World) -> None:

@@ -20,7 +20,7 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.money import Spent, Tariff
+from gate.money import OF_A_HANDOVER, OF_A_TOKEN, Operations, Spent, Tariff
 from gate.ports import ProviderJob, ProviderState, ProviderUsage
 
 _USAGE_PER_HOLD_MAX = 10
@@ -30,7 +30,9 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
     settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
     if ended.usage is not None and _believable(ended.usage, job):
-        spent = replace(_spent(ended.usage, tariff, wait_ms=wait_ms), tokens=ended.usage.tokens)
+        spent = replace(
+            _spent(ended.usage, tariff, wait_ms=wait_ms), tokens=ended.usage.tokens, operations=_operations(job)
+        )
         settlement = replace(
             settlement,
             microdollars=tariff.microdollars(spent),
@@ -60,6 +62,14 @@ def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int) -> Spent:
         before_ms=life.before_ms + (0 if usage.start_ms else tail_ms),
         wait_ms=wait_ms,
     )
+
+
+def _operations(job: Job) -> Operations:
+    """Return what hop 1 does for a job from its hold to its settlement."""
+    does = Operations()
+    if job.token_id:
+        does += OF_A_TOKEN
+    return does + OF_A_HANDOVER if job.provider_job_id else does
 
 
 def _believable(usage: ProviderUsage, job: Job) -> bool:
