@@ -42,6 +42,17 @@ class Task(StrEnum):
     TEXT_GENERATION = "text-generation"
 
 
+_OTHER_NAMES = {
+    "feature-extraction": Task.EMBEDDINGS,
+    "sentiment-analysis": Task.TEXT_CLASSIFICATION,
+    "ner": Task.TOKEN_CLASSIFICATION,
+    "text-ranking": Task.RERANKING,
+}
+"""What the Hugging Face pipelines and hub call a task of ours."""
+_TRANSLATION = re.compile(r"translation_(?P<source>\w+)_to_(?P<target>\w+)")
+"""The pipelines' name for a translation between two languages, `translation_en_to_fr`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much one request, and all that wait, may ask for."""
@@ -134,6 +145,8 @@ class Settings:
     """Whether `/metrics` is answered: to anybody who reaches the port, as Prometheus expects."""
     early: bool = False
     """Whether numpy answers on the CPU while torch is still on its way; see `worker.engines.early`."""
+    languages: tuple[str, str] | None = None
+    """From which language to which one, where `TASK` names them as `translation_en_to_fr` does."""
     code: str = ""
     """The owner's own Python file, or nothing."""
 
@@ -151,6 +164,7 @@ class Settings:
             model=model,
             model_name=named.rstrip("/").rsplit("/", 1)[-1].lower(),
             task=_task(env),
+            languages=_languages(env),
             host=_text(env, "HOST", "127.0.0.1"),
             port=_number(env, "PORT", 8000, least=0),
             stop_seconds_max=_number(env, "STOP_SECONDS_MAX", 30, least=0),
@@ -211,7 +225,21 @@ class _Offload(StrEnum):
 
 
 def _task(env: Mapping[str, str]) -> Task:
-    return _choice(env, "TASK", Task.AUTO)
+    value = _text(env, "TASK", Task.AUTO)
+    if _languages(env):
+        return Task.TRANSLATION
+    if value in _OTHER_NAMES:
+        return _OTHER_NAMES[value]
+    if value not in list(Task):
+        raise SettingsError(
+            f"TASK={value!r} is not one of: {', '.join([*Task, *_OTHER_NAMES, 'translation_XX_to_YY'])}"
+        )
+    return Task(value)
+
+
+def _languages(env: Mapping[str, str]) -> tuple[str, str] | None:
+    named = _TRANSLATION.fullmatch(_text(env, "TASK", ""))
+    return (named["source"], named["target"]) if named else None
 
 
 def _hardware(env: Mapping[str, str]) -> Hardware:

@@ -60,6 +60,34 @@ def test_a_newline_after_a_secret_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("feature-extraction", Task.EMBEDDINGS),
+        ("sentiment-analysis", Task.TEXT_CLASSIFICATION),
+        ("ner", Task.TOKEN_CLASSIFICATION),
+        ("text-ranking", Task.RERANKING),
+        ("text-generation", Task.TEXT_GENERATION),
+        ("text2text-generation", Task.TEXT2TEXT_GENERATION),
+        ("summarization", Task.SUMMARIZATION),
+        ("translation_en_to_fr", Task.TRANSLATION),
+    ],
+)
+def test_a_task_may_have_the_name_that_the_pipelines_have_for_it(name: str, task: Task) -> None:
+    """It is the name on the model's card."""
+    settings = Settings.from_env({"WORKER_SECRET": SECRET, "TASK": name})
+
+    assert settings.task is task
+    assert settings.languages == (("en", "fr") if "_to_" in name else None)
+
+
+def test_a_task_that_is_none_is_answered_with_all_that_are() -> None:
+    with pytest.raises(SettingsError, match="image-classification") as refused:
+        Settings.from_env({"WORKER_SECRET": SECRET, "TASK": "image-classification"})
+
+    assert all(name in str(refused.value) for name in ("embeddings", "feature-extraction", "translation_XX_to_YY"))
+
+
+@pytest.mark.parametrize(
     ("env", "name"),
     [
         ({}, "all-minilm-l6-v2"),

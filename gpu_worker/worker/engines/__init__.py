@@ -32,7 +32,7 @@ def open_engine(settings: Settings) -> Engine:
 
 def _built_in(settings: Settings, folder: Path) -> Engine:
     task = read_task(folder) if settings.task is Task.AUTO else settings.task
-    engine = _engine(task, folder, settings.limits, settings.hardware)
+    engine = _engine(task, folder, settings)
     if settings.early and task is Task.EMBEDDINGS and isinstance(engine, PreferredEngine):
         return _early(folder, settings.limits, engine)
     return engine
@@ -45,10 +45,9 @@ def _early(folder: Path, limits: Limits, engine: Engine) -> Engine:
     return RelayEngine(EarlyEmbeddingsEngine(folder, limits), engine, log=EventLog())
 
 
-def _engine(  # noqa: PLR0911  # a table, with a type checker's eye
-    task: Task, folder: Path, limits: Limits, hardware: Hardware
-) -> Engine:
+def _engine(task: Task, folder: Path, settings: Settings) -> Engine:  # noqa: PLR0911  # a table, and checked as one
     """Return a task's engine. Each is imported where it is chosen: one worker has one task."""
+    limits, hardware = settings.limits, settings.hardware
     match task:
         case Task.EMBEDDINGS:
             from worker.engines.embeddings import EmbeddingsEngine, PackedEmbeddingsEngine
@@ -89,7 +88,7 @@ def _engine(  # noqa: PLR0911  # a table, with a type checker's eye
         case Task.TRANSLATION | Task.SUMMARIZATION | Task.TEXT2TEXT_GENERATION:
             from worker.engines.generation.seq2seq import Seq2SeqEngine
 
-            return Seq2SeqEngine(task, folder, limits, hardware)
+            return Seq2SeqEngine(task, folder, limits, hardware, languages=settings.languages)
         case Task.AUTO:
             raise AssertionError(task)
         case _:

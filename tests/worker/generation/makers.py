@@ -89,6 +89,36 @@ def make_seq2seq(folder: Path, kind: str, **config: Any) -> Path:
     return folder
 
 
+def make_translator(folder: Path) -> Path:
+    """Save a random model of many languages, with the tokenizer of NLLB."""
+    import torch
+    import transformers
+
+    torch.manual_seed(5)
+    letters = sorted({letter for text in TEXTS for letter in text.replace(" ", "▁")})
+    vocabulary = {name: index for index, name in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters])}
+    tokenizer = transformers.NllbTokenizer(vocab=vocabulary, merges=[], src_lang="eng_Latn", tgt_lang="fra_Latn")
+    tokenizer.save_pretrained(folder)
+    sides = {
+        f"{side}_{name}": size
+        for side in ("encoder", "decoder")
+        for name, size in {"layers": 2, "attention_heads": 4, "ffn_dim": 64}.items()
+    }
+    made = transformers.M2M100Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        max_position_embeddings=64,
+        init_std=0.6,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=2,
+        **sides,
+    )
+    transformers.M2M100ForConditionalGeneration(made).save_pretrained(folder)
+    return folder
+
+
 def save_tokenizer(folder: Path, *, chat: bool = False) -> Any:
     import tokenizers
     import transformers

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gate import wire
-from tests.worker.generation.makers import load, make_seq2seq
+from tests.worker.generation.makers import load, make_seq2seq, make_translator
 from tests.worker.tiny import run_together
-from worker.errors import InputError
+from worker.errors import InputError, ModelError
 
 TEXTS = ["once upon a time", "the fox", "žluťoučký kůň and the end of a long story", "a"]
 KINDS = {"T5": "generated_text", "Bart": "generated_text", "Marian": "translation_text"}
@@ -25,6 +25,20 @@ def reference(folder: Path, text: str, **options: Any) -> str:
     with torch.inference_mode():
         encoded = tokenizer(text, return_tensors="pt", return_token_type_ids=False)
         written = model.generate(**encoded, **options)
+    decoded: str = tokenizer.decode(written[0], skip_special_tokens=True)
+    return decoded
+
+
+def translated(folder: Path, text: str, source: str, target: str) -> str:
+    import torch
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, src_lang=source)
+    model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
+    forced = tokenizer.convert_tokens_to_ids(target)
+    with torch.inference_mode():
+        encoded = tokenizer(text, return_tensors="pt")
+        written = model.generate(**encoded, max_new_tokens=8, forced_bos_token_id=forced)
     decoded: str = tokenizer.decode(written[0], skip_special_tokens=True)
     return decoded
 
@@ -68,6 +82,43 @@ def test_a_task_of_several_is_told_by_its_prefix(tmp_path: Path) -> None:
     answered = run_together(load(folder, TASK="summarization"), [(TEXTS[0], options)])
 
     assert answered == [[{"summary_text": reference(folder, f"summarize: {TEXTS[0]}", **options)}]]
+
+
+TRANSLATIONS = {f"translation_en_to_{code}": {"prefix": f"to {code}: "} for code in ("de", "fr")}
+
+
+def test_a_task_that_names_its_languages_takes_their_prefix(tmp_path: Path) -> None:
+    """The pipelines of transformers do, and T5 needs it."""
+    folder = make_seq2seq(tmp_path, "T5", task_specific_params=TRANSLATIONS)
+    options: dict[str, Any] = {"max_new_tokens": 8}
+    answered = run_together(load(folder, TASK="translation_en_to_fr"), [(TEXTS[0], options)])
+
+    assert answered == [[{"translation_text": reference(folder, f"to fr: {TEXTS[0]}", **options)}]]
+
+
+def test_languages_that_the_model_does_not_have_stop_the_start(tmp_path: Path) -> None:
+    folder = make_seq2seq(tmp_path, "T5", task_specific_params=TRANSLATIONS)
+    with pytest.raises(ModelError, match=r"translation_en_to_cs is not among .* translation_en_to_fr"):
+        load(folder, TASK="translation_en_to_cs")
+
+
+@pytest.mark.parametrize(
+    ("told", "source", "target"),
+    [
+        ({}, "eng_Latn", "deu_Latn"),
+        ({"tgt_lang": "ces_Latn"}, "eng_Latn", "ces_Latn"),
+        ({"src_lang": "fra_Latn", "tgt_lang": "eng_Latn"}, "fra_Latn", "eng_Latn"),
+    ],
+    ids=["as TASK says", "into another", "both"],
+)
+def test_a_model_of_many_languages_translates_between_those_that_are_named(
+    told: dict[str, str], source: str, target: str, tmp_path: Path
+) -> None:
+    folder, text = make_translator(tmp_path), "the fox was once"
+    engine = load(folder, TASK="translation_eng_Latn_to_deu_Latn")
+    jobs = [(text, {"max_new_tokens": 8, **told}), (TEXTS[0], {"max_new_tokens": 8})]
+
+    assert run_together(engine, jobs)[0] == [{"translation_text": translated(folder, text, source, target)}]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from worker.engine import Item, Work
 from worker.engines.devices import device_errors
 from worker.engines.inputs import Parameters, read_texts
 from worker.engines.text import TextEngine, to_items
-from worker.errors import InputError
+from worker.errors import InputError, ModelError
 from worker.settings import Hardware, Limits, Task
 
 _BEAMS_MAX = 16
@@ -76,9 +76,18 @@ class Seq2SeqEngine(TextEngine[_Options]):
     auto_class = "AutoModelForSeq2SeqLM"
     sample_parameters: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 2}
 
-    def __init__(self, task: Task, folder: Path, limits: Limits, hardware: Hardware | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        folder: Path,
+        limits: Limits,
+        hardware: Hardware | None = None,
+        *,
+        languages: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(folder, limits, hardware)
         self._task = task
+        self._languages = languages
         self._prefix = ""
         self._own_language: str | None = None
         self._choosing_language = threading.Lock()
@@ -87,13 +96,26 @@ class Seq2SeqEngine(TextEngine[_Options]):
         """Read tokenizer and weights onto the device."""
         super().load()
         self._own_language = getattr(self._tokenizer, "src_lang", None)
-        tasks = getattr(self._model.config, "task_specific_params", None) or {}
+        self._prefix = self._find_prefix(getattr(self._model.config, "task_specific_params", None) or {})
+
+    def _find_prefix(self, tasks: Mapping[str, Mapping[str, Any]]) -> str:
+        """Return what a model of several tasks tells this one by.
+
+        Raises:
+            ModelError: it knows translations, and the owner's is none of them.
+        """
         named = [name for name in tasks if name == self._task or name.startswith(f"{self._task}_")]
-        # A model of several tasks tells them apart by a prefix; of several translations, the sender has to.
-        self._prefix = tasks[named[0]].get("prefix") or "" if len(named) == 1 else ""
+        if named and self._languages:
+            asked = "translation_{}_to_{}".format(*self._languages)
+            if asked not in named:
+                raise ModelError(f"TASK={asked} is not among the model's own: {', '.join(named)}")
+            named = [asked]
+        # Of several translations the sender has to write the prefix.
+        return tasks[named[0]].get("prefix") or "" if len(named) == 1 else ""
 
     def read_options(self, parameters: Mapping[str, Any]) -> tuple[_Options, bool]:
         """Return what `generate` is told, and whether to truncate."""
+        parameters = self._with_languages(parameters)
         languages = ("src_lang", "tgt_lang") if self._knows_languages else ()
         read = Parameters(parameters, known=(*_KNOWN, *languages))
         beams, new_tokens = read.count("num_beams"), read.count("max_new_tokens")
@@ -119,7 +141,9 @@ class Seq2SeqEngine(TextEngine[_Options]):
         options, truncate = self.read_options(body.parameters)
         texts = read_texts(body.inputs, self._limits)
         prefixed = replace(texts, texts=tuple(self._prefix + text for text in texts.texts))
-        encoded = self._encode_from(body.parameters.get("src_lang"), prefixed, truncate=truncate)
+        encoded = self._encode_from(
+            self._with_languages(body.parameters).get("src_lang"), prefixed, truncate=truncate
+        )
         return Work(
             items=to_items(encoded, options),
             finish=lambda rows: texts.shape([[{_ANSWERS[self._task]: row.text}] for row in rows]),
@@ -147,6 +171,13 @@ class Seq2SeqEngine(TextEngine[_Options]):
     @property
     def _knows_languages(self) -> bool:
         return hasattr(self._tokenizer, "src_lang")
+
+    def _with_languages(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters with the languages that `TASK` names, where the sender does not."""
+        if not (self._languages and self._knows_languages):
+            return parameters
+        source, target = self._languages
+        return {"src_lang": source, "tgt_lang": target, **parameters}
 
     def _encode_from(self, source: str | None, texts: Any, *, truncate: bool) -> dict[str, Any]:
         """Return the texts' tokens, in a language if one is given."""
