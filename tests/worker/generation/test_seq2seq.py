@@ -116,7 +116,10 @@ def test_a_model_of_many_languages_translates_between_those_that_are_named(
 ) -> None:
     folder, text = make_translator(tmp_path), "the fox was once"
     engine = load(folder, TASK="translation_eng_Latn_to_deu_Latn")
-    jobs = [(text, {"max_new_tokens": 8, **told}), (TEXTS[0], {"max_new_tokens": 8})]
+    jobs: list[tuple[Any, dict[str, Any]]] = [
+        (text, {"max_new_tokens": 8, **told}),
+        (TEXTS[0], {"max_new_tokens": 8}),
+    ]
 
     assert run_together(engine, jobs)[0] == [{"translation_text": translated(folder, text, source, target)}]
 
