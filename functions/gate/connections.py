@@ -1,8 +1,9 @@
 """Kept connections: how hop 1 speaks HTTP to what it calls at every request.
 
-An `httpx` transport, so that all above it is httpx's: requests, responses, errors, timeouts. Below, instead of
-httpcore, is one asyncio protocol a connection, read by httptools, which is Node's own parser: httpcore takes a
-millisecond of the instance's one core for a call, and this a twelfth of that (ADR 0008).
+An `httpx` transport, so that addresses, errors and timeouts are httpx's. Below, instead of httpcore, is one asyncio
+protocol a connection, read by httptools, which is Node's own parser: httpcore takes a millisecond of the instance's
+one core for a call, and this a twelfth of that. `exchange` does without httpx's requests and responses as well, which
+take as long again (ADR 0008).
 
 HTTP/1.1 alone, and no answer to HEAD: nothing that hop 1 calls needs more.
 """
@@ -13,20 +14,19 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from functools import lru_cache
 
-import httptools
 import httpx
 
-_HEAD_BYTES_MAX = 65_536
-_BUFFER_BYTES_MAX = 262_144
-"""Of an answer that nobody has read yet; the other side then has to wait."""
+from gate._connection import Connection, Origin
+
 _CONNECT_TRIES = 2
 
-_Origin = tuple[bytes, bytes, int]
-_Timeouts = dict[str, float | None]
+_Timeouts = Mapping[str, float | None]
+_Header = tuple[bytes, bytes]
 
 
 class KeptConnections(httpx.AsyncBaseTransport):
@@ -42,7 +42,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
     def __init__(self, *, connections_max: int, kept_seconds: float) -> None:
         self._places = asyncio.Semaphore(connections_max)
         self._kept_seconds = kept_seconds
-        self._resting: dict[_Origin, deque[_Connection]] = {}
+        self._resting: dict[Origin, deque[Connection]] = {}
         self._tls: ssl.SSLContext | None = None
         self._closed = False
 
@@ -53,23 +53,51 @@ class KeptConnections(httpx.AsyncBaseTransport):
             httpx.TransportError: of the kind that httpx's own transport gives.
         """
         timeouts: _Timeouts = request.extensions.get("timeout", {})
+        head = _head(request.method, request.url.raw_path, request.headers.raw)
+        connection = await self._begun(_origin(request.url), head, await _body(request), timeouts)
+        stream = _Answer(self, connection, timeouts.get("read"))
+        return httpx.Response(connection.status, headers=connection.headers, stream=stream)
+
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: _Timeouts
+    ) -> Reply:
+        """Send a request without httpx's classes, and return its answer once the headers are there.
+
+        Args:
+            method: but HEAD.
+            url: absolute.
+            headers: beside `host` and `content-length`.
+            body: all of it.
+            timeouts: in seconds, by httpx's names: connect, pool, write, read.
+
+        Raises:
+            httpx.TransportError: as `handle_async_request`.
+        """
+        target = _target(url)
+        lines = [(b"host", target.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+        if body or method not in ("GET", "DELETE"):
+            lines.append((b"content-length", b"%d" % len(body)))
+        head = _head(method, target.path, lines)
+        return Reply(self, await self._begun(target.origin, head, body, timeouts))
+
+    async def _begun(self, origin: Origin, head: bytes, body: bytes, timeouts: _Timeouts) -> Connection:
+        """Return the connection on which an answer has begun to come."""
         if self._places.locked():
             await self._place(timeouts.get("pool"))
         else:
             await self._places.acquire()
         try:
-            connection = await self._connection(request.url, timeouts)
+            connection = await self._connection(origin, timeouts.get("connect"))
         except BaseException:
             self._places.release()
             raise
         try:
-            await connection.send(_head(request), await _body(request), timeouts.get("write"))
+            await connection.send(head, body, timeouts.get("write"))
             await connection.head(timeouts.get("read"))
         except BaseException:
             self._put(connection)
             raise
-        stream = _Answer(self, connection, timeouts.get("read"))
-        return httpx.Response(connection.status, headers=connection.headers, stream=stream)
+        return connection
 
     async def aclose(self) -> None:
         """Close what rests; what is in use is closed when it comes back. Closing twice is fine."""
@@ -86,9 +114,8 @@ class KeptConnections(httpx.AsyncBaseTransport):
         except TimeoutError as exc:
             raise httpx.PoolTimeout("all connections are taken") from exc
 
-    async def _connection(self, url: httpx.URL, timeouts: _Timeouts) -> _Connection:
+    async def _connection(self, origin: Origin, connect_seconds: float | None) -> Connection:
         """Return one that rests, the last that was used first, or make one."""
-        origin = (url.raw_scheme, url.raw_host, url.port or (443 if url.raw_scheme == b"https" else 80))
         resting = self._resting.setdefault(origin, deque())
         earliest = time.monotonic() - self._kept_seconds
         while resting and (resting[0].ended or resting[0].rested_at < earliest):
@@ -97,16 +124,16 @@ class KeptConnections(httpx.AsyncBaseTransport):
             connection = resting.pop()
             if not connection.ended:
                 return connection
-        return await self._connect(origin, timeouts.get("connect"))
+        return await self._connect(origin, connect_seconds)
 
-    async def _connect(self, origin: _Origin, seconds: float | None) -> _Connection:
+    async def _connect(self, origin: Origin, seconds: float | None) -> Connection:
         scheme, host, port = origin
         loop, name = asyncio.get_running_loop(), host.decode("ascii").strip("[]")
         for tries_left in reversed(range(_CONNECT_TRIES)):
             try:
                 async with asyncio.timeout(seconds):
                     _, made = await loop.create_connection(
-                        lambda: _Connection(origin), name, port, ssl=self._tls_of(scheme)
+                        lambda: Connection(origin), name, port, ssl=self._tls_of(scheme)
                     )
             except TimeoutError as exc:
                 if not tries_left:
@@ -126,7 +153,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
         self._tls = self._tls or httpx.create_ssl_context()
         return self._tls
 
-    def _put(self, connection: _Connection) -> None:
+    def _put(self, connection: Connection) -> None:
         """Take a connection back, for the next request or to close it."""
         self._places.release()
         if self._closed or not connection.reusable:
@@ -136,12 +163,41 @@ class KeptConnections(httpx.AsyncBaseTransport):
         self._resting.setdefault(connection.origin, deque()).append(connection)
 
 
+class Reply:
+    """An answer whose headers are there. Whoever has it reads it to its end or closes it."""
+
+    def __init__(self, connections: KeptConnections, connection: Connection) -> None:
+        self._connections = connections
+        self._connection: Connection | None = connection
+        self.status = connection.status
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in connection.headers}
+
+    async def chunk(self, seconds: float | None) -> bytes:
+        """Return what came of the body since; nothing if that was all of it.
+
+        Raises:
+            httpx.TransportError: nothing came in time, or it broke off.
+        """
+        if self._connection is None:
+            return b""
+        chunk = await self._connection.chunk(seconds)
+        if not chunk:
+            await self.aclose()
+        return chunk
+
+    async def aclose(self) -> None:
+        """Let the connection go: to the next request if all was read, else for good. Closing twice is fine."""
+        connection, self._connection = self._connection, None
+        if connection:
+            self._connections._put(connection)
+
+
 class _Answer(httpx.AsyncByteStream):
     """A response's body, as it comes."""
 
-    def __init__(self, connections: KeptConnections, connection: _Connection, read_seconds: float | None) -> None:
+    def __init__(self, connections: KeptConnections, connection: Connection, read_seconds: float | None) -> None:
         self._connections = connections
-        self._connection: _Connection | None = connection
+        self._connection: Connection | None = connection
         self._read_seconds = read_seconds
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -155,171 +211,28 @@ class _Answer(httpx.AsyncByteStream):
             self._connections._put(connection)
 
 
-class _Connection(asyncio.Protocol):
-    """One connection, and the one exchange that is under way on it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """An address, as the wire needs it."""
 
-    def __init__(self, origin: _Origin) -> None:
-        self.origin = origin
-        self.rested_at = 0.0
-        self.ended = False
-        self._transport: Any = None
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._begin()
-
-    def _begin(self) -> None:
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self._parser = httptools.HttpResponseParser(self)
-        self._error: Exception | None = None
-        self._head_bytes = 0
-        self._head_done = self._done = self._keep = self._until_end = False
-        self._chunks: list[bytes] = []
-        self._buffered = 0
-        self._paused = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def reusable(self) -> bool:
-        """True if the exchange is over and the other side keeps the connection open."""
-        return self._done and self._keep and not self.ended and not self._transport.is_closing()
-
-    async def send(self, head: bytes, body: bytes, seconds: float | None) -> None:
-        """Begin an exchange: write a request."""
-        self._begin()
-        self._transport.write(head + body if len(body) < _HEAD_BYTES_MAX else head)
-        if len(body) >= _HEAD_BYTES_MAX:
-            self._transport.write(body)
-        if not self._writable.is_set():
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._writable.wait()
-            except TimeoutError as exc:
-                raise httpx.WriteTimeout("the request could not be written in time") from exc
-
-    async def head(self, seconds: float | None) -> None:
-        """Wait for the response's status and headers."""
-        while not self._head_done:
-            await self._more(seconds)
-
-    async def chunk(self, seconds: float | None) -> bytes:
-        """Return what came of the body since; nothing if that was all of it."""
-        while not self._chunks:
-            if self._done:
-                return b""
-            await self._more(seconds)
-        chunks, self._chunks, self._buffered = self._chunks, [], 0
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def close(self) -> None:
-        """Hang up, now."""
-        if self._transport:
-            self._transport.abort()
-
-    async def _more(self, seconds: float | None) -> None:
-        """Wait for the next packet. One timer a wait and no task: this runs at each request."""
-        if self._error or self.ended:
-            self._raise()
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _wake, waiter, httpx.ReadTimeout("no answer"))
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer:
-                timer.cancel()
-
-    def _raise(self) -> NoReturn:
-        raise self._error or httpx.RemoteProtocolError("the connection ended before the answer did")
-
-    # What asyncio calls.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._done:
-            # Nobody asked: whatever this is, the next request must not take it for its answer.
-            self._keep = False
-            self.close()
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as exc:
-            self._fail(httpx.RemoteProtocolError(f"the answer is not HTTP: {type(exc).__name__}"))
-        else:
-            self._head_bytes += 0 if self._head_done else len(data)
-            if self._head_bytes > _HEAD_BYTES_MAX:
-                self._fail(httpx.RemoteProtocolError("the answer's headers are too long"))
-        _wake(self._waiter)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ended = True
-        if self._until_end and not exc:
-            self._done = True
-        elif not self._done and self._error is None:
-            self._error = httpx.ReadError(str(exc)) if exc else None
-        self._writable.set()
-        _wake(self._waiter)
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    # What httptools calls.
-
-    def on_message_begin(self) -> None:
-        if self._done:
-            raise ValueError("a second answer to one request")  # ends the parsing, and with it the connection
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
-        if self.status < 200:
-            return
-        self._head_done = True
-        self._keep = self._parser.should_keep_alive()
-        names = {name.lower() for name, _ in self.headers}
-        self._until_end = not self._keep and not names & {b"content-length", b"transfer-encoding"}
-
-    def on_body(self, body: bytes) -> None:
-        self._chunks.append(body)
-        self._buffered += len(body)
-        if self._buffered > _BUFFER_BYTES_MAX and not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def on_message_complete(self) -> None:
-        if self.status < 200:
-            self.headers = []  # "100 Continue" and its like: the answer is still to come.
-            return
-        self._done = True
-
-    def _fail(self, error: Exception) -> None:
-        self._error, self._keep = error, False
-        self.close()
+    origin: Origin
+    host: bytes
+    path: bytes
 
 
-def _wake(waiter: asyncio.Future[None] | None, error: Exception | None = None) -> None:
-    if waiter and not waiter.done():
-        if error:
-            waiter.set_exception(error)
-        else:
-            waiter.set_result(None)
+@lru_cache(maxsize=256)
+def _target(url: str) -> _Target:
+    parsed = httpx.URL(url)
+    return _Target(origin=_origin(parsed), host=parsed.netloc, path=parsed.raw_path)
 
 
-def _head(request: httpx.Request) -> bytes:
+def _origin(url: httpx.URL) -> Origin:
+    return url.raw_scheme, url.raw_host, url.port or (443 if url.raw_scheme == b"https" else 80)
+
+
+def _head(method: str, path: bytes, headers: Iterable[_Header]) -> bytes:
     """Return the request line and the headers."""
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%s: %s" % header for header in request.headers.raw]
+    lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), path), *(b"%s: %s" % header for header in headers)]
     head = b"\r\n".join(lines)
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise httpx.LocalProtocolError("a header holds a line break")

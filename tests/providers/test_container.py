@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import timedelta
 from types import SimpleNamespace
@@ -130,7 +131,7 @@ async def test_without_one_the_time_it_took_is(
     provider: ContainerProvider, host: WorkerDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is a ceiling. What is longer than any execution may be was the container's start."""
-    ticks = iter([100.0, 135.5])
+    ticks = itertools.chain([100.0], itertools.repeat(135.5))
     monkeypatch.setattr("gate.providers._http.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     host.script(httpx.Response(200, json="hi"))
 

@@ -7,10 +7,10 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import httpx
@@ -18,6 +18,7 @@ import httpx
 from gate import wire
 from gate.connections import KeptConnections
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError, SettingsError
+from gate.providers._exchanges import Exchanges, OverHttpx, Reply, chunks_of
 
 _CONNECT_SECONDS = 5.0
 _WRITE_SECONDS = 30.0
@@ -117,7 +118,7 @@ class HttpHost:
         self._bytes_out_max = bytes_out_max
         self._transport = transport
         self._sleep = sleep
-        self._connections: httpx.AsyncBaseTransport | None = None
+        self._exchanges: Exchanges | None = None
 
     async def ask(self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0) -> Answer:
         """Send a request and return its answer. A busy host is asked again, for as long as the patience lasts.
@@ -153,13 +154,13 @@ class HttpHost:
         while True:
             begun = time.monotonic()
             with self._errors_translated():
-                response = await self._send(make(), read_seconds, accept="text/event-stream, application/json")
-                async with aclosing(response):
-                    if _is_event_stream(response):
-                        async for line in self._lines(response):
+                reply = await self._send(make(), read_seconds, accept="text/event-stream, application/json")
+                async with aclosing(reply):
+                    if _is_event_stream(reply):
+                        async for line in self._lines(reply, read_seconds):
                             yield line
                         return
-                    answer = await self._answer(response, begun)
+                    answer = await self._answer(reply, begun, read_seconds)
             pause = pauses.next_seconds(answer)
             if pause is None:
                 yield answer
@@ -168,20 +169,18 @@ class HttpHost:
 
     async def close(self) -> None:
         """Close connections. Closing twice is fine."""
-        connections, self._connections = self._connections, None
-        if connections:
-            await connections.aclose()
+        exchanges, self._exchanges = self._exchanges, None
+        if exchanges:
+            await exchanges.aclose()
 
     async def _once(self, ask: Ask, read_seconds: float) -> Answer:
         begun = time.monotonic()
         with self._errors_translated():
-            # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
-            async with asyncio.timeout(read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS):
-                response = await self._send(ask, read_seconds, accept="application/json")
-                try:
-                    return await self._answer(response, begun)
-                finally:
-                    await response.aclose()
+            reply = await self._send(ask, read_seconds, accept="application/json")
+            try:
+                return await self._answer(reply, begun, read_seconds)
+            finally:
+                await reply.aclose()
 
     @contextmanager
     def _errors_translated(self) -> Iterator[None]:
@@ -192,39 +191,37 @@ class HttpHost:
         except (httpx.HTTPError, TimeoutError) as exc:
             raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
-    async def _send(self, ask: Ask, read_seconds: float, *, accept: str) -> httpx.Response:
-        """Return the response once its headers are there. Whoever asks closes it."""
-        limits = {**_LIMITS_SECONDS, "read": read_seconds}
+    async def _send(self, ask: Ask, read_seconds: float, *, accept: str) -> Reply:
+        """Return the reply once its headers are there. Whoever asks closes it."""
         # Uncompressed, so that the bytes that are counted are the bytes that are kept.
         headers = {**ask.headers, "accept": accept, "accept-encoding": "identity"}
-        # No client of httpx's: it would look for cookies and redirects, and take longer than all the rest.
-        request = httpx.Request(
-            ask.method, _parsed(ask.url), headers=headers, content=ask.body, extensions={"timeout": limits}
-        )
-        return await self._open().handle_async_request(request)
+        limits = {**_LIMITS_SECONDS, "read": read_seconds}
+        return await self._open().exchange(ask.method, ask.url, headers, ask.body, limits)
 
-    async def _answer(self, response: httpx.Response, begun: float) -> Answer:
-        body, whole = await self._read(response)
+    async def _answer(self, reply: Reply, begun: float, read_seconds: float) -> Answer:
+        body, whole = await self._read(reply, begun, read_seconds)
         return Answer(
-            status=response.status_code,
+            status=reply.status,
             body=body,
             whole=whole,
             elapsed_ms=round((time.monotonic() - begun) * 1000),
-            retry_after_seconds=_retry_after_seconds(response.headers),
+            retry_after_seconds=_retry_after_seconds(reply.headers.get("retry-after")),
         )
 
-    async def _read(self, response: httpx.Response) -> tuple[bytes, bool]:
+    async def _read(self, reply: Reply, begun: float, read_seconds: float) -> tuple[bytes, bool]:
         body = bytearray()
-        async for chunk in _chunks(response):
+        # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
+        ends_at = begun + read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS
+        async for chunk in chunks_of(reply, lambda: min(read_seconds, ends_at - time.monotonic())):
             body += chunk
             if len(body) > self._bytes_out_max:
                 return b"", False
         return bytes(body), True
 
-    async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    async def _lines(self, reply: Reply, read_seconds: float) -> AsyncGenerator[bytes, None]:
         """Yield lines by line feeds alone: httpx would also break at characters that may be part of a text."""
         size, rest = 0, bytearray()
-        async for chunk in response.aiter_bytes():
+        async for chunk in chunks_of(reply, lambda: read_seconds):
             size += len(chunk)
             if size > self._bytes_out_max:
                 raise ProviderTimeoutError(f"{self._name}: the stream has more than {self._bytes_out_max} bytes")
@@ -234,12 +231,11 @@ class HttpHost:
                 rest.clear()
             rest += last
 
-    def _open(self) -> httpx.AsyncBaseTransport:
-        if self._connections is None:
-            self._connections = self._transport or KeptConnections(
-                connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS
-            )
-        return self._connections
+    def _open(self) -> Exchanges:
+        if self._exchanges is None:
+            kept = partial(KeptConnections, connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
+            self._exchanges = OverHttpx(self._transport) if self._transport else kept()
+        return self._exchanges
 
 
 class _Pauses:
@@ -259,20 +255,8 @@ class _Pauses:
         return None if self._left_seconds < 0 else pause
 
 
-@lru_cache(64)
-def _parsed(url: str) -> httpx.URL:
-    return httpx.URL(url)
-
-
-def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the body as it comes. Looking for how to unpack what is not packed would take longer than reading it."""
-    if "content-encoding" not in response.headers and isinstance(response.stream, httpx.AsyncByteStream):
-        return aiter(response.stream)
-    return response.aiter_bytes()
-
-
-def _is_event_stream(response: httpx.Response) -> bool:
-    return response.is_success and response.headers.get("content-type", "").startswith("text/event-stream")
+def _is_event_stream(reply: Reply) -> bool:
+    return 200 <= reply.status < 300 and reply.headers.get("content-type", "").startswith("text/event-stream")
 
 
 def header_text(name: str, value: str) -> str:
@@ -286,9 +270,8 @@ def header_text(name: str, value: str) -> str:
     return value
 
 
-def _retry_after_seconds(headers: httpx.Headers) -> float | None:
+def _retry_after_seconds(stated: str | None) -> float | None:
     """Read Retry-After in its form of seconds. The form of a date is rare, and needs both clocks to be right."""
-    stated = headers.get("retry-after")
     if stated is None:
         return None
     return min(float(stated), _RETRY_AFTER_SECONDS_MAX) if re.fullmatch(r"\d{1,9}", stated) else None
