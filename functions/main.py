@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
 from gate import bootstrap
+from gate.endpoints.straight import straight
 
 _SECRETS = ("WORKER_SECRET", "RUNPOD_API_KEY", "TOKEN_SECRET")
 _CALL = {
@@ -68,51 +69,51 @@ def _declare(function: Callable[..., Any], options: dict[str, Any]) -> None:
 
 
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
-async def infer(_: Request) -> ASGIApp:
+async def infer(request: Request) -> ASGIApp:
     """Run a request on the model, and count it."""
-    return bootstrap.hop1().infer
+    return straight(request, bootstrap.hop1().infer)
 
 
 @_endpoint(timeout_sec=60, invoker="public", **_CALL)
-async def submit(_: Request) -> ASGIApp:
+async def submit(request: Request) -> ASGIApp:
     """Let a request run on the model without waiting for it, and count it."""
-    return bootstrap.hop1().submit
+    return straight(request, bootstrap.hop1().submit)
 
 
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
-async def job(_: Request) -> ASGIApp:
+async def job(request: Request) -> ASGIApp:
     """Tell callers how a job of theirs stands."""
-    return bootstrap.hop1().job
+    return straight(request, bootstrap.hop1().job)
 
 
 @_endpoint(timeout_sec=60, invoker="public", **_CALL)
-async def cancel(_: Request) -> ASGIApp:
+async def cancel(request: Request) -> ASGIApp:
     """Stop a caller's job."""
-    return bootstrap.hop1().cancel
+    return straight(request, bootstrap.hop1().cancel)
 
 
 @_endpoint(timeout_sec=60, invoker="public", **_CALL)
-async def webhook(_: Request) -> ASGIApp:
+async def webhook(request: Request) -> ASGIApp:
     """Be told by the provider that a job has ended."""
-    return bootstrap.hop1().webhook
+    return straight(request, bootstrap.hop1().webhook)
 
 
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
-async def quota(_: Request) -> ASGIApp:
+async def quota(request: Request) -> ASGIApp:
     """Tell callers what they may still do, without counting as a use."""
-    return bootstrap.hop1().quota
+    return straight(request, bootstrap.hop1().quota)
 
 
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
-async def tokens(_: Request) -> ASGIApp:
+async def tokens(request: Request) -> ASGIApp:
     """Let users make, list, revoke and delete their API tokens."""
-    return bootstrap.hop1().tokens
+    return straight(request, bootstrap.hop1().tokens)
 
 
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
-async def api(_: Request) -> ASGIApp:
+async def api(request: Request) -> ASGIApp:
     """Answer OpenAI's and Hugging Face's clients, and say in an OpenAPI document what there is."""
-    return bootstrap.hop1().api()
+    return straight(request, bootstrap.hop1().api())
 
 
 @_endpoint(schedule="every 5 minutes", **_WATCH)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
-_as_json = json.JSONEncoder(default=str).encode
+import msgspec
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 class EventLog:
@@ -40,3 +43,11 @@ class EventLog:
         stream = self._stream or sys.stdout
         stream.write(f"{_as_json(line)}\n")
         stream.flush()
+
+
+def _as_json(line: dict[str, object]) -> str:
+    with suppress(UnicodeEncodeError):  # a lone surrogate
+        text = _encoder.encode(line)
+        if text.isascii():
+            return text.decode()
+    return json.dumps(line, default=str)  # Escapes what some readers take for the end of a line.

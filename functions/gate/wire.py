@@ -36,6 +36,9 @@ _USAGE_MAX = 10**10
 """In milliseconds some months: no job takes so long, and no counter overflows by it."""
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 class WireError(Exception):
     """A message between the hops that cannot be read."""
 
@@ -177,7 +180,7 @@ class WorkBody:
         fields = {"model": self.model, "inputs": self.inputs, "parameters": self.parameters}
         if self.stream:
             fields["stream"] = True
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return _as_json(fields).encode()
 
     @classmethod
     def decode(cls, body: bytes) -> WorkBody:
@@ -307,4 +310,4 @@ def _signature(secret: bytes, job_id: str, issued_ms: int, expires_ms: int, body
     """Return the HMAC-SHA256 of all that must not change, as hex. The id's length goes first: no field can bleed."""
     job = job_id.encode("utf-8", "surrogatepass")
     head = f"twohop/{VERSION}\n{len(job)}\n".encode() + job + f"\n{issued_ms}\n{expires_ms}\n".encode()
-    return hmac.new(secret, head + body, hashlib.sha256).hexdigest()
+    return hmac.digest(secret, head + body, hashlib.sha256).hex()

@@ -6,7 +6,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from starlette.requests import Request
 
 from gate.domain import meter
 from gate.endpoints import incoming
@@ -32,10 +31,8 @@ def test_neighbours_that_are_denied_too_do_not_make_the_wait_longer() -> None:
 
 
 def test_a_refused_origin_is_not_logged_in_full() -> None:
-    scope = {"type": "http", "method": "POST", "headers": [(b"origin", b"https://" + b"a" * 60_000)]}
-
     with pytest.raises(ForbiddenError) as refused:
-        Origins((), allow_loopback=False).check(Request(scope))
+        Origins((), allow_loopback=False).check({"origin": "https://" + "a" * 60_000})
 
     assert len(str(refused.value)) < 300
 
@@ -47,7 +44,5 @@ async def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.sleep(0.02)
         return {"type": "http.request", "body": b" ", "more_body": True}
 
-    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
-
     with pytest.raises(InvalidRequestError, match=r"did not come within 0\.05 seconds"):
-        await incoming.read_body(Request(scope, drip))
+        await incoming.read_body(drip)

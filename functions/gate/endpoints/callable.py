@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import secrets
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -20,18 +19,17 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec.json import Decoder
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
 from gate.endpoints.event_stream import send_events
-from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, read_body
+from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, headers_of, read_body
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
 from gate.ports import Caller, CallerVerifier
+from gate.random_text import random_hex
 
 _Payload = TypeVar("_Payload")
 
@@ -51,6 +49,9 @@ class Call(Generic[_Payload]):
     size_bytes: int
     """Of the request's body."""
 
+
+_JSON = b"application/json"
+_EVENTS = b"text/event-stream; charset=utf-8"
 
 _Handler = Callable[[Call[_Payload]], Awaitable[dict[str, Any]]]
 _Streamer = Callable[[Call[_Payload]], AsyncGenerator[dict[str, Any], None]]
@@ -87,40 +88,41 @@ class CallableDoor(Generic[_Payload]):
         await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, request_id = Request(scope, receive), secrets.token_hex(8)
-        headers = {"x-request-id": request_id, "cache-control": "no-store"}
+        request_id, incoming = random_hex(8), headers_of(scope)
+        as_events = "text/event-stream" in incoming.get("accept", "")
         try:
-            call = await self._call(request)
+            call = await self._call(scope["method"], incoming, receive)
         except ClientDisconnect:
             return
         except Exception as exc:
-            body, error = self._refusal(exc, request_id)
-            await _respond(body, error, headers, scope=scope)(scope, receive, send)
+            await _send(send, *self._refusal(exc, request_id), request_id, as_event=as_events)
             return
-        if _wants_events(scope):
+        if as_events:
+            headers = {"x-request-id": request_id, "cache-control": "no-store"}
             await send_events(self._events(call, request_id), receive=receive, send=send, headers=headers)
             return
-        response = await self._response(call, request_id, headers)
-        await response(scope, receive, send)
+        await _send(send, *await self._response(call, request_id), request_id)
 
-    async def _call(self, request: Request) -> Call[_Payload]:
+    async def _call(self, method: str, headers: Mapping[str, str], receive: Receive) -> Call[_Payload]:
         """Find out who asks for what.
 
         Raises:
             GateError: nobody who may, or nothing that can be understood.
         """
-        self._origins.check(request)
-        _check_head(request)
-        caller = await self._verifier.verify(credentials_of(request))
+        self._origins.check(headers)
+        if method != "POST":
+            raise InvalidRequestError(f"{method} is not allowed here; callables are called by POST")
+        check_is_json(headers)
+        caller = await self._verifier.verify(credentials_of(headers))
         async with self._reading:
-            body = await read_body(request)
+            body = await read_body(receive)
             return Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
 
-    async def _response(self, call: Call[_Payload], request_id: str, headers: Mapping[str, str]) -> Response:
+    async def _response(self, call: Call[_Payload], request_id: str) -> tuple[bytes, GateError | None]:
         try:
-            return _respond(msgspec.json.encode({"result": await self._handler(call)}), None, headers)
+            return msgspec.json.encode({"result": await self._handler(call)}), None
         except Exception as exc:
-            return _respond(*self._refusal(exc, request_id), headers)
+            return self._refusal(exc, request_id)
 
     async def _events(self, call: Call[_Payload], request_id: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -153,24 +155,19 @@ class CallableDoor(Generic[_Payload]):
         return decoded(body, self._decoder).data
 
 
-def _check_head(request: Request) -> None:
-    if request.method != "POST":
-        raise InvalidRequestError(f"{request.method} is not allowed here; callables are called by POST")
-    check_is_json(request)
-
-
-def _wants_events(scope: Scope) -> bool:
-    return "text/event-stream" in Headers(scope=scope).get("accept", "")
-
-
-def _respond(
-    body: bytes, error: GateError | None, headers: Mapping[str, str], *, scope: Scope | None = None
-) -> Response:
-    """Return an answer as one event if the request of this scope wants events, else as JSON with its status."""
-    if scope and _wants_events(scope):
-        return Response(b"data: " + body + b"\n\n", headers=dict(headers), media_type="text/event-stream")
-    retry = {}
-    if error and "retry_after_seconds" in error.details:
-        retry["retry-after"] = str(max(1, math.ceil(error.details["retry_after_seconds"])))
-    status = error.http_status if error else 200
-    return Response(body, status_code=status, headers={**headers, **retry}, media_type="application/json")
+async def _send(send: Send, body: bytes, error: GateError | None, request_id: str, *, as_event: bool = False) -> None:
+    """Answer as JSON with its status; or, for who wants events, as one event."""
+    kind, status = _JSON, error.http_status if error else 200
+    if as_event:
+        kind, status, body = _EVENTS, 200, b"data: " + body + b"\n\n"
+    headers = [
+        (b"x-request-id", request_id.encode()),
+        (b"cache-control", b"no-store"),
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", kind),
+    ]
+    if error and not as_event and "retry_after_seconds" in error.details:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.details["retry_after_seconds"]))))
+    # Not by Starlette's Response, whose making takes longer than the sending.
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

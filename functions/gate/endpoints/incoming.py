@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.json import Decoder
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from gate.errors import InvalidRequestError
 from gate.ports import Credentials
@@ -23,40 +25,50 @@ _COMPLAINT_CHARS_MAX = 200
 _Decoded = TypeVar("_Decoded")
 
 
-def credentials_of(request: Request) -> Credentials:
+def headers_of(scope: Scope) -> dict[str, str]:
+    """Return a request's headers by their names in lower case; of several with one name, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def credentials_of(headers: Mapping[str, str]) -> Credentials:
     """Return what a request brought to show who is asking."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    return Credentials(bearer=bearer or None, app_check=request.headers.get("x-firebase-appcheck") or None)
+    return Credentials(bearer=bearer or None, app_check=headers.get("x-firebase-appcheck") or None)
 
 
-def check_is_json(request: Request) -> None:
+def check_is_json(headers: Mapping[str, str]) -> None:
     """Refuse what a form of another web page could send without a preflight.
 
     Raises:
         InvalidRequestError: it says that it is something else.
     """
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidRequestError("The request's content-type must be application/json")
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(receive: Receive) -> bytes:
     """Read a body, and stop reading as soon as it is too large or too slow.
 
     Raises:
         InvalidRequestError: it is.
+        ClientDisconnect: whoever sent it has gone.
     """
-    chunks, size = [], 0
+    chunks, size, more = [], 0, True
     try:
         async with asyncio.timeout(_BODY_SECONDS_MAX):
-            async for chunk in request.stream():
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > BODY_BYTES_MAX:
                     raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
                 chunks.append(chunk)
     except TimeoutError as exc:
         raise InvalidRequestError(f"The request's body did not come within {_BODY_SECONDS_MAX:g} seconds") from exc
-    return b"".join(chunks)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def decoded(body: bytes, decoder: Decoder[_Decoded]) -> _Decoded:

@@ -60,7 +60,7 @@ class WorkerOverHttp:
         self, *, name: str, url: httpx.URL, sign: Sign, clock: Clock, http: HttpHost, start_seconds_max: float
     ) -> None:
         self._name = name
-        self._url = url
+        self._url = str(url)
         self._host = str(url.copy_with(raw_path=b"/")).removesuffix("/")
         self._sign = sign
         self._clock = clock
@@ -196,8 +196,7 @@ class WorkerOverHttp:
         headers = {"content-type": "application/json", **self._sign(order)}
         if path and order.webhook:
             headers[wire.WEBHOOK_HEADER] = order.webhook
-        url = self._beside(path) if path else str(self._url)
-        return Ask(method="POST", url=url, headers=headers, body=order.body)
+        return Ask(method="POST", url=self._beside(path) if path else self._url, headers=headers, body=order.body)
 
     def _job(self, answer: Answer, order: Order) -> ProviderJob:
         if not answer.whole:

@@ -8,7 +8,6 @@ plan and limits ─► size ─► hold ─┬─► held
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from gate.domain.request import InferRequest, check_raw_size, check_size, payloa
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.log import EventLog
 from gate.ports import Admitted, Caller, Clock, Repeated
+from gate.random_text import random_hex
 from gate.steps.admission import Admission
 from gate.steps.policy import Policies, Policy
 from gate.steps.settling import Settling
@@ -86,6 +86,7 @@ class Entry:
         self._model = model
         self._clock = clock
         self._log = log
+        self._hold_microdollars = model.worst_case_microdollars
         self._told_unholdable: set[tuple[str, int]] = set()
 
     async def enter(self, caller: Caller, request: InferRequest, *, size_bytes: int, join: Join) -> Held | Joined:
@@ -142,15 +143,19 @@ class Entry:
 
     def _warn_if_unholdable(self, policy: Policy) -> None:
         """Tell the operator, once, of a limit that is below a single hold: it refuses everybody for ever."""
+        held = self._hold_microdollars
+        plan, config = policy.plan, policy.config
+        values = (plan.microdollars_per_day, plan.microdollars_per_month, config.budget_microdollars_per_day)
+        if not any(0 < value < held for value in values):
+            return
         limits = {
             f"plans/{policy.plan_name}.microdollars_per_day": policy.plan.microdollars_per_day,
             f"plans/{policy.plan_name}.microdollars_per_month": policy.plan.microdollars_per_month,
             "gate/config.budget_microdollars_per_day": policy.config.budget_microdollars_per_day,
         }
         for limit, value in limits.items():
-            if 0 < value < self._model.worst_case_microdollars and (limit, value) not in self._told_unholdable:
+            if 0 < value < held and (limit, value) not in self._told_unholdable:
                 self._told_unholdable.add((limit, value))
-                held = self._model.worst_case_microdollars
                 self._log.error("limit.below_one_hold", limit=limit, value=value, held_microdollars=held)
 
     def _names(self, request: InferRequest, digest: str, policy: Policy) -> Iterator[JobName]:
@@ -159,7 +164,7 @@ class Entry:
             digest,
             cache_seconds=policy.config.cache_seconds.get(self._model.name),
             now=self._clock.now(),
-            random=lambda: secrets.token_hex(16),
+            random=lambda: random_hex(16),
         )
 
     def _new_job(self, caller: Caller, policy: Policy, digest: str, name: JobName) -> Job:
@@ -172,8 +177,8 @@ class Entry:
             cohort=(Cohort.TOKEN if caller.token_id else caller.cohort).value,
             model=self._model.name,
             payload_digest=digest,
-            attempt=secrets.token_hex(8),
-            held_microdollars=self._model.worst_case_microdollars,
+            attempt=random_hex(8),
+            held_microdollars=self._hold_microdollars,
             held_gpu_ms=self._model.worst_case_gpu_ms,
             emission_us=policy.plan.emission_us,
             shard=0,

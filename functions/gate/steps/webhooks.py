@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 _CONTEXT = b"twohop/webhook/1\n"
 """Keeps these proofs apart from everything else that is signed with the same secret."""
@@ -23,7 +23,7 @@ class Webhooks:
 
     def address(self, job_id: str) -> str:
         """Return the address that tells of this job's end."""
-        return f"{self._url}?{urlencode({'job': job_id, 'proof': self._proof(job_id)})}"
+        return f"{self._url}?job={quote(job_id, safe='')}&proof={self._proof(job_id)}"
 
     def proves(self, job_id: str, proof: str) -> bool:
         """Return whether the proof is this job's. Takes as long for a wrong one as for the right one."""
@@ -31,4 +31,4 @@ class Webhooks:
 
     def _proof(self, job_id: str) -> str:
         message = _CONTEXT + job_id.encode("utf-8", "surrogatepass")
-        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
+        return hmac.digest(self._secret, message, hashlib.sha256).hex()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from gate.endpoints.event_stream import left, send_events
 from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, read_body
 from gate.errors import GateError, InvalidRequestError
 from gate.ports import Clock
+from gate.random_text import random_hex
 
 _FIRST_EVENT_SECONDS = 10.0
 """A refusal comes sooner, and is then an HTTP error. After that the answer begins, so that no proxy hangs up."""
@@ -85,11 +85,11 @@ class HttpApi:
         await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, request_id = Request(scope, receive), secrets.token_hex(8)
+        request, request_id = Request(scope, receive), random_hex(8)
         headers = {"x-request-id": request_id, "cache-control": "no-store"}
         shape: ErrorShape = OpenAIErrors()
         try:
-            self._entrance.origins.check(request)
+            self._entrance.origins.check(request.headers)
             if request.method == "GET" and request.scope["path"] in self._free:
                 body = self._free[request.scope["path"]]()
                 await Response(body, headers=headers, media_type="application/json")(scope, receive, send)
@@ -127,13 +127,13 @@ class HttpApi:
         """Find out who asks for what. Of a stranger's request not even the body is read."""
         entrance = self._entrance
         verifier = entrance.verifier if served.route.holds else entrance.live_verifier
-        caller = await verifier.verify(credentials_of(request))
+        caller = await verifier.verify(credentials_of(request.headers))
         key = _idempotency_key(request)
         payload, size_bytes = None, 0
         if served.decoder:
-            check_is_json(request)
+            check_is_json(request.headers)
             async with self._reading:
-                body = await read_body(request)
+                body = await read_body(request.receive)
                 payload, size_bytes = _payload(body, served), len(body)
         return Asked(
             caller=caller,
