@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -40,6 +41,7 @@ __all__ = [
     "Remaining",
     "budget_account",
     "budgets_of",
+    "callers_moves_to_settle",
     "decide",
     "from_microseconds",
     "limits_of",
@@ -88,7 +90,7 @@ def moves_to_hold(job: Job, plan: Plan, config: GateConfig, *, token_budget: Bud
     return (
         *_caller_moves(job.caller, plan, add, job.held_at),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
-        *money_moves(scopes, job.held_microdollars, job.held_at),
+        *money_moves(scopes, job.held_microdollars, Periods.of(job.held_at)),
     )
 
 
@@ -99,7 +101,7 @@ def limits_of(caller: str, plan: Plan, *, now: datetime) -> tuple[Move, ...]:
 
 def budgets_of(config: GateConfig, *, now: datetime) -> tuple[Move, ...]:
     """Return every limited budget of the running hour, day and month, as moves of nothing on the first shard."""
-    moves = money_moves(all_budget_scopes(config), 0, now)
+    moves = money_moves(all_budget_scopes(config), 0, Periods.of(now))
     return tuple(move for move in moves if move.limit)
 
 
@@ -110,13 +112,23 @@ def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
 
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
     """Return what turns a job's hold into what it really took, in the periods in which it was held."""
+    more = settlement.microdollars - job.held_microdollars
+    scopes = [token_scope(job, NO_BUDGET), *budget_scopes(job, None)]
+    return (
+        *callers_moves_to_settle(job, settlement),
+        Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
+        *money_moves(scopes, more, Periods.of(job.held_at)),
+    )
+
+
+def callers_moves_to_settle(job: Job, settlement: Settlement) -> list[Move]:
+    """Return those of them that the caller's own limits hang on."""
     usage, at = usage_account(job.caller), Periods.of(job.held_at)
-    scopes = [plan_scope(job.caller, NO_BUDGET), token_scope(job, NO_BUDGET), *budget_scopes(job, None)]
+    more = settlement.microdollars - job.held_microdollars
     moves = [
         Move(account=usage, counter=IN_FLIGHT, amount=-1),
-        Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
         Move(account=usage, counter=(*at.day, "gpu_ms"), amount=settlement.gpu_ms - job.held_gpu_ms),
-        *money_moves(scopes, settlement.microdollars - job.held_microdollars, job.held_at),
+        *money_moves([plan_scope(job.caller, NO_BUDGET)], more, at),
     ]
     if settlement.state is settlement.state.RELEASED:
         # The rate keeps counting it: a flood of requests that fail is a flood all the same.
@@ -124,7 +136,7 @@ def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
             Move(account=usage, counter=(*at.day, "requests"), amount=-1),
             Move(account=usage, counter=(*at.month, "requests"), amount=-1),
         ]
-    return tuple(moves)
+    return moves
 
 
 def decide(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> Denial | None:
@@ -149,8 +161,7 @@ def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) 
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Amounts:
+class _Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one job adds to its caller's counters."""
 
     requests: int = 0
@@ -160,38 +171,32 @@ class _Amounts:
 
 
 def _caller_moves(caller: str, plan: Plan, add: _Amounts, now: datetime) -> list[Move]:
-    """Return one move for each limit of a plan: what is listed here is all that a plan limits."""
-    at = Periods.of(now)
-    counted = [
-        (at.day, "requests", add.requests, _limit(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, at.day_ends)),
-        (
-            at.day,
-            "gpu_ms",
-            add.gpu_ms,
-            _limit(LimitName.GPU_SECONDS_PER_DAY, plan.gpu_seconds_per_day, at.day_ends, 1000),
-        ),
-        (
-            at.month,
-            "requests",
-            add.requests,
-            _limit(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, at.month_ends),
-        ),
-    ]
+    """Return one move for each limit of a plan."""
     account = usage_account(caller)
     return [
         _rate_move(account, plan, add.emission_us, to_microseconds(now)),
-        Move(
-            account=account,
-            counter=IN_FLIGHT,
-            amount=add.requests,
-            limit=_limit(LimitName.CONCURRENCY, plan.concurrency, None),
-        ),
         *(
-            Move(account=account, counter=(*period, what), amount=amount, limit=limit)
-            for period, what, amount, limit in counted
+            Move(account=account, counter=counter, amount=getattr(add, what), limit=limit)
+            for counter, what, limit in _counted(plan, Periods.of(now))
         ),
-        *money_moves([plan_scope(caller, plan.budget)], add.microdollars, now),
     ]
+
+
+@lru_cache(maxsize=1024)
+def _counted(plan: Plan, at: Periods) -> tuple[tuple[tuple[str, ...], str, Limit | None], ...]:
+    """Return each counter of a caller but the rate's, by which of `_Amounts` it grows, and its limit.
+
+    What is listed here is all that a plan limits. It is the same for all callers of a plan within an hour.
+    """
+    month = _limit(LimitName.REQUESTS_PER_MONTH, plan.requests_per_month, at.month_ends)
+    gpu = _limit(LimitName.GPU_SECONDS_PER_DAY, plan.gpu_seconds_per_day, at.day_ends, 1000)
+    return (
+        (IN_FLIGHT, "requests", _limit(LimitName.CONCURRENCY, plan.concurrency, None)),
+        ((*at.day, "requests"), "requests", _limit(LimitName.REQUESTS_PER_DAY, plan.requests_per_day, at.day_ends)),
+        ((*at.day, "gpu_ms"), "gpu_ms", gpu),
+        ((*at.month, "requests"), "requests", month),
+        *((move.counter, "microdollars", move.limit) for move in money_moves([plan_scope("", plan.budget)], 0, at)),
+    )
 
 
 def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
@@ -234,11 +239,12 @@ def _remaining(move: Move, total: int, now: datetime) -> Remaining:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_microseconds(at: datetime) -> int:
     """Return a time as whole microseconds since 1970 UTC, exactly."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def from_microseconds(value: int) -> datetime:

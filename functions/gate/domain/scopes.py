@@ -7,7 +7,7 @@ about how much may be spent, and may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -44,10 +44,8 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     is_bank: bool = True
     """The whole budget begins here. Other shards have none until they borrow."""
 
-    def limit(self, period: str, value: int | None, resets_at: datetime) -> Limit | None:
-        """Return the limit of this scope in a period, named "hour", "day" or "month"; None if it has none."""
-        if value is None:
-            return None
+    def limit(self, period: str, value: int, resets_at: datetime) -> Limit:
+        """Return the limit of this scope in a period, named "hour", "day" or "month"."""
         name = LimitName(f"{self.kind}_per_{period}")
         return Limit(name=name, value=value, ceiling=value if self.is_bank else 0, resets_at=resets_at)
 
@@ -96,17 +94,18 @@ def _shard_scope(kind: str, shard: int, counter: tuple[str, ...], budget: Budget
     return Scope(kind=kind, account=budget_account(shard), counter=counter, budget=budget, is_bank=shard == 0)
 
 
-def money_moves(scopes: Iterable[Scope | None], microdollars: int, at: datetime) -> Iterator[Move]:
-    """Yield one move for each scope in each period."""
-    periods = Periods.of(at)
+def money_moves(scopes: Iterable[Scope | None], microdollars: int, at: Periods) -> list[Move]:
+    """Return one move for each scope in each period."""
+    moves = []
     for scope in scopes:
         if scope is None:
             continue
-        budget = scope.budget
+        budget, account, counter = scope.budget, scope.account, scope.counter
         for name, where, value, ends in (
-            ("hour", periods.hour, budget.microdollars_per_hour, periods.hour_ends),
-            ("day", periods.day, budget.microdollars_per_day, periods.day_ends),
-            ("month", periods.month, budget.microdollars_per_month, periods.month_ends),
+            ("hour", at.hour, budget.microdollars_per_hour, at.hour_ends),
+            ("day", at.day, budget.microdollars_per_day, at.day_ends),
+            ("month", at.month, budget.microdollars_per_month, at.month_ends),
         ):
-            limit = scope.limit(name, value, ends)
-            yield Move(account=scope.account, counter=where + scope.counter, amount=microdollars, limit=limit)
+            limit = None if value is None else scope.limit(name, value, ends)
+            moves.append(Move(account=account, counter=where + counter, amount=microdollars, limit=limit))
+    return moves

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from gate.domain.answer import Answer
@@ -71,10 +73,14 @@ def quota_json(quota: tuple[Remaining, ...]) -> dict[str, Any]:
         row.name.value: {
             "limit": row.limit,
             "remaining": row.remaining,
-            "resets_at": row.resets_at.isoformat() if row.resets_at else None,
+            "resets_at": row.resets_at and _in_text(row.resets_at),
         }
         for row in quota
     }
+
+
+_in_text = lru_cache(maxsize=256)(datetime.isoformat)
+"""Most limits of most callers start anew at the same few times."""
 
 
 def error_json(error: GateError) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Quotas:
     def after(self, admitted: Admitted, settlement: Settlement | None, policy: Policy) -> tuple[Remaining, ...]:
         """Tell what is left from the sums that the hold returned, with no further read."""
         sums = dict(admitted.sums)
-        for move in meter.moves_to_settle(admitted.job, settlement) if settlement else ():
+        for move in meter.callers_moves_to_settle(admitted.job, settlement) if settlement else ():
             sums[move.key] = sums.get(move.key, 0) + move.amount
         return self._remaining(admitted.job.caller, policy, sums)
 
