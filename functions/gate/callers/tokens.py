@@ -6,10 +6,14 @@ from a clock that tests can set.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jwt
+from jwt.algorithms import RSAAlgorithm
+from jwt.utils import base64url_decode
 
 from gate.callers.keys import KeySource
 from gate.errors import UnauthenticatedError
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
 
 TOKEN_CHARS_MAX = 8_192
 """Firebase's are about a thousand. What is longer is not worth the parsing."""
+
+_SHAPE = re.compile(r"(([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]+)")
+"""What is signed, of which the head and the claims, and the signature."""
+_RS256 = RSAAlgorithm(RSAAlgorithm.SHA256)
 
 _SIGNATURE_ALONE: Options = {
     "verify_signature": True,
@@ -50,15 +58,24 @@ def presented(token: str | None) -> str:
 async def read_rs256(token: str, keys: KeySource) -> dict[str, Any]:
     """Return the claims of a token that one of these keys signed.
 
+    PyJWT's own way in reads a token twice: once for the key's id, and again with the key. A flood of bad tokens is
+    refused in half the time if its parts are read once, and nothing but the head before the signature holds.
+
     Raises:
         UnauthenticatedError: it is signed by nobody we trust, in another way, or not at all.
         LedgerError: the keys cannot be had.
     """
-    head = header(token)
+    parts = _SHAPE.fullmatch(token)
+    head = _object(parts[2]) if parts else {}
     kid = head.get("kid")
-    if head.get("alg") != "RS256" or not isinstance(kid, str) or not kid:
-        raise UnauthenticatedError("the token's header names another algorithm, or no key")
-    return _decoded(token, await keys.key(kid), "RS256")
+    if parts is None or head.get("alg") != "RS256" or not isinstance(kid, str) or not kid:
+        raise UnauthenticatedError("the token is unreadable, or its header names another algorithm, or no key")
+    if "crit" in head or head.get("b64", True) is not True:
+        raise UnauthenticatedError("the token's header asks for what is not done here")
+    key = await keys.key(kid)
+    if not _RS256.verify(parts[1].encode(), key, base64url_decode(parts[4])):
+        raise UnauthenticatedError("the token's signature does not hold")
+    return _object(parts[3])
 
 
 def read_hs256(token: str, secret: bytes) -> dict[str, Any]:
@@ -94,6 +111,17 @@ def header(token: str) -> Mapping[str, Any]:
         return jwt.get_unverified_header(token)
     except _UNREADABLE as exc:
         raise UnauthenticatedError(f"the token's header is unreadable: {type(exc).__name__}") from exc
+
+
+def _object(part: str) -> dict[str, Any]:
+    """Return the JSON object that a part of a token holds."""
+    try:
+        found = json.loads(base64url_decode(part))
+    except _UNREADABLE as exc:
+        raise UnauthenticatedError(f"the token is unreadable: {type(exc).__name__}") from exc
+    if not isinstance(found, dict):
+        raise UnauthenticatedError("the token holds no object")
+    return found
 
 
 def _decoded(token: str, key: Any, algorithm: str) -> dict[str, Any]:
