@@ -12,9 +12,15 @@ import httpx
 class Reply(Protocol):
     """An answer whose headers are there. Whoever has it reads it to its end or closes it."""
 
-    status: int
-    headers: Mapping[str, str]
-    """By their names in lower case."""
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By their names in lower case."""
+        ...
 
     async def chunk(self, seconds: float | None) -> bytes:
         """Return what came of the body since; nothing if that was all of it.
