@@ -47,6 +47,11 @@ class Caller:
     models: tuple[str, ...] = ("*",)
     """The models that the credential opens, `*` for all; none for one that may only read usage."""
 
+    @property
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """All that the caller is counted or known as."""
+        return (self.cohort, Cohort.TOKEN) if self.token_id else (self.cohort,)
+
     def opens(self, model: str) -> bool:
         """Say whether the credential opens a model. Whether the caller's plan does is another question."""
         return bool({model, "*"} & set(self.models))

@@ -30,6 +30,7 @@ from gate.steps.entry import Entry, Held, Join, Joined
 from gate.steps.following import Follower
 from gate.steps.joining import Joining
 from gate.steps.kill_watch import KillWatch
+from gate.steps.newcomers import Newcomers
 from gate.steps.orders import Orders
 from gate.steps.outcome import (
     failure_again,
@@ -71,8 +72,15 @@ class Gate:
         self._orders = Orders(model=model, webhooks=webhooks)
         admission = Admission(ledger=ledger, clock=clock)
         self._settling = Settling(ledger=ledger, admission=admission, clock=clock, log=log)
+        self._newcomers = Newcomers(policies=policies, ledger=ledger, clock=clock)
         self._entry = Entry(
-            policies=policies, admission=admission, settling=self._settling, model=model, clock=clock, log=log
+            policies=policies,
+            newcomers=self._newcomers,
+            admission=admission,
+            settling=self._settling,
+            model=model,
+            clock=clock,
+            log=log,
         )
         self._quotas = Quotas(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
@@ -81,13 +89,7 @@ class Gate:
         self._joining = Joining(ledger=ledger, clock=clock)
         kept = Results(store=results, clock=clock)
         self.follower = Follower(
-            ledger=ledger,
-            provider=provider,
-            settling=self._settling,
-            results=kept,
-            model=model,
-            clock=clock,
-            log=log,
+            ledger=ledger, provider=provider, settling=self._settling, results=kept, model=model, clock=clock, log=log
         )
         self.jobs = Jobs(
             entry=self._entry,
@@ -174,7 +176,8 @@ class Gate:
         Raises:
             GateError: the caller is refused, or their plan cannot be read.
         """
-        allowed = {model.lower() for model in (await self._policies.for_caller(caller)).plan.models}
+        policy = await self._policies.for_caller(await self._newcomers.as_known(caller))
+        allowed = {model.lower() for model in policy.plan.models}
         return (self._model.name,) if {self._model.name, "*"} & allowed else ()
 
     async def quota(self, caller: Caller) -> tuple[Remaining, ...]:
@@ -183,7 +186,8 @@ class Gate:
         Raises:
             GateError: the caller is refused, or the ledger cannot be read.
         """
-        return await self._quotas.of(caller.uid, await self._policies.for_caller(caller))
+        policy = await self._policies.for_caller(await self._newcomers.as_seen(caller))
+        return await self._quotas.of(caller.uid, policy)
 
     def _join_to_the_end(self, *, may_outlive: bool = False) -> Join:
         """Return what waits for the end of a job that another request started."""

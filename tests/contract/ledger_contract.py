@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 
+from gate.domain import meter
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.lending import Shards
 from gate.domain.meter import LimitName, Move
@@ -53,7 +54,9 @@ def settlement(**changes: Any) -> Settlement:
 
 
 def nonzero(counters: Mapping[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
-    return {counter: value for counter, value in counters.items() if value and counter != ("rate_tat_us",)}
+    """Leave out zeros, and the two counters that are times."""
+    times = (("rate_tat_us",), meter.FIRST_SEEN)
+    return {counter: value for counter, value in counters.items() if value and counter not in times}
 
 
 def transfer(counter: tuple[str, ...], amount: int, *, lender: str) -> list[Move]:
@@ -101,6 +104,37 @@ class LedgerContract:
         assert isinstance(outcome, Admitted)
         assert set(outcome.sums) >= {move.key for move in moves}
         assert outcome.sums["usage/alice", (*DAY, "requests")] == 2
+
+    async def test_the_time_of_a_callers_first_hold_is_kept_and_told(self, ledger: Ledger) -> None:
+        """An ID token does not say how old an account is, and a hold reads nothing."""
+        key = ("usage/alice", meter.FIRST_SEEN)
+        first = await hold(ledger, make_job(held_at=NOON))
+        later = await hold(ledger, make_job(held_at=LATER))
+
+        assert isinstance(first, Admitted)
+        assert isinstance(later, Admitted)
+        assert first.sums[key] == later.sums[key] == meter.to_microseconds(NOON)
+
+    async def test_a_newcomer_is_told_by_a_denial_and_stays_seen(self, ledger: Ledger) -> None:
+        """Another policy holds for them, so nothing is held; and the time of their first try is no secret later."""
+        seen_by = NOON - timedelta(hours=1)
+        job = make_job(held_at=NOON)
+        moves = meter.moves_to_hold(job, GENEROUS, OPEN_CONFIG, first_seen_by=seen_by)
+        told = await ledger.hold(job, moves)
+
+        assert isinstance(told, Denied)
+        assert told.denial.limit.name is LimitName.AGE
+        assert told.denial.retry_at == NOON + timedelta(hours=1)
+        assert nonzero(await ledger.counters("usage/alice")) == {}
+        assert nonzero(await ledger.counters("budget/0")) == {}
+
+    async def test_who_was_seen_before_is_no_newcomer(self, ledger: Ledger) -> None:
+        """One commit, as ever."""
+        await held(ledger, held_at=NOON)
+        job = make_job(held_at=LATER)
+        moves = meter.moves_to_hold(job, GENEROUS, OPEN_CONFIG, first_seen_by=NOON)
+
+        assert isinstance(await ledger.hold(job, moves), Admitted)
 
     async def test_a_held_job_can_be_read_back_whole(self, ledger: Ledger) -> None:
         """Nothing of a job is lost or changed on its way through the ledger."""

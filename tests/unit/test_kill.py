@@ -41,19 +41,24 @@ async def set_level(world: World, level: int, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cohort", "plan", "expected"),
+    ("cohorts", "plan", "expected"),
     [
-        pytest.param(Cohort.VERIFIED, "pro", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-plan"),
-        pytest.param(Cohort.TOKEN, "free", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-cohort"),
-        pytest.param(Cohort.VERIFIED, "free", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="free"),
-        pytest.param(Cohort.ANONYMOUS, "pro", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="anonymous"),
+        pytest.param([Cohort.VERIFIED], "pro", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-plan"),
+        pytest.param(
+            [Cohort.VERIFIED, Cohort.TOKEN], "free", [ALL, ALL, ALL, ALL, ALL, NOTHING, NOTHING], id="pays-by-cohort"
+        ),
+        pytest.param([Cohort.VERIFIED], "free", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="free"),
+        pytest.param([Cohort.NEW], "free", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="new"),
+        pytest.param([Cohort.ANONYMOUS], "pro", [ALL, ALL, ALL, ANSWERS, NOTHING, NOTHING, NOTHING], id="anonymous"),
     ],
 )
-def test_each_level_takes_something_more_away(cohort: Cohort, plan: str, expected: list[Access]) -> None:
+def test_each_level_takes_something_more_away(cohorts: list[Cohort], plan: str, expected: list[Access]) -> None:
     """From those who do not pay first, and at 5 from everybody."""
     paying: dict[str, Any] = {"paying_plans": ("pro",), "paying_cohorts": (Cohort.TOKEN,)}
 
-    got = [kill.access(make_config(kill_level=level, **paying), cohort=cohort, plan_name=plan) for level in range(7)]
+    got = [
+        kill.access(make_config(kill_level=level, **paying), cohorts=cohorts, plan_name=plan) for level in range(7)
+    ]
 
     assert got == expected
 

@@ -33,6 +33,9 @@ class Book:
     def apply(self, moves: Sequence[Move]) -> dict[Key, int]:
         for move in moves:
             value = self.sums.get(move.key, 0)
+            if move.at_most is not None:
+                self.sums[move.key] = min(move.at_most, self.sums.get(move.key, move.at_most))
+                continue
             lifted = value if move.at_least is None else max(value, move.at_least)
             self.sums[move.key] = lifted + move.amount
         return {move.key: self.sums[move.key] for move in moves}
@@ -251,7 +254,7 @@ def test_a_job_over_midnight_is_settled_where_it_was_held() -> None:
     held = {move.key for move in make_moves(job)}
     settled = {move.key for move in meter.moves_to_settle(job, Settlement.release("no"))}
 
-    assert settled == held - {(USAGE, RATE)}
+    assert settled == held - {(USAGE, RATE), (USAGE, meter.FIRST_SEEN)}
 
 
 _endings = st.sampled_from(["settled", "settled-over-hold", "released", "expired", "denied-twin", "open"])
@@ -311,7 +314,7 @@ def test_every_counter_is_the_sum_over_its_jobs(rows: list[tuple[Any, ...]], shu
             expected[budget, (*period, "cohort_microdollars", "verified")] += settlement.microdollars
             expected[budget, (*period, "model_microdollars", job.model)] += settlement.microdollars
 
-    counted = {key: value for key, value in book.sums.items() if value and key[1] != RATE}
+    counted = {key: value for key, value in book.sums.items() if value and key[1] not in (RATE, meter.FIRST_SEEN)}
     assert counted == {key: value for key, value in expected.items() if value}
 
 
@@ -359,7 +362,7 @@ def test_no_sum_ever_exceeds_its_ceiling(
 
 @given(_tight, _tight_config, st.integers(0, 2_000))
 def test_a_denied_hold_that_is_put_back_leaves_no_trace(plan: Plan, config: GateConfig, microdollars: int) -> None:
-    """But a lifted arrival time, which says no more than that it is now."""
+    """But two times, which say no more than that it is now."""
     job = make_job(held_microdollars=microdollars)
     book, moves = Book(), meter.moves_to_hold(job, plan, config)
 
@@ -367,7 +370,7 @@ def test_a_denied_hold_that_is_put_back_leaves_no_trace(plan: Plan, config: Gate
     book.apply(meter.moves_to_put_back(moves))
 
     left = {key: value for key, value in book.sums.items() if value}
-    assert left == {(USAGE, RATE): meter.to_microseconds(NOON)}
+    assert left == dict.fromkeys([(USAGE, RATE), (USAGE, meter.FIRST_SEEN)], meter.to_microseconds(NOON))
 
 
 def remaining_of(plan: Plan, sums: Mapping[Key, int], now: datetime = NOON) -> dict[LimitName, Remaining]:
@@ -382,7 +385,7 @@ def test_a_fresh_account_has_the_whole_of_each_limit_left() -> None:
     rate = rows.pop(LimitName.REQUESTS_PER_MINUTE)
     assert {row.name: row.remaining for row in rows.values()} == {row.name: row.limit for row in rows.values()}
     assert (rate.limit, rate.remaining) == (GENEROUS.requests_per_minute, GENEROUS.burst)
-    own = {name for name in LimitName if not name.is_budget and not name.is_token}
+    own = {name for name in LimitName if not name.is_budget and not name.is_token} - {LimitName.AGE}
     assert set(rows) | {rate.name, LimitName.MICRODOLLARS_PER_HOUR} == own
 
 

@@ -14,7 +14,7 @@ threshold in each hour or day, and down by hand alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from enum import Enum, IntEnum
 
@@ -47,18 +47,22 @@ class Access(Enum):
     NOTHING = "nothing"
 
 
-def access(config: GateConfig, *, cohort: Cohort, plan_name: str) -> Access:
+def access(config: GateConfig, *, cohorts: Collection[Cohort], plan_name: str) -> Access:
     """Return what a caller gets."""
     if config.kill_level >= KillLevel.STOP:
         return Access.NOTHING
-    if config.kill_level < KillLevel.ANSWERS_ONLY or pays(config, cohort=cohort, plan_name=plan_name):
+    if config.kill_level < KillLevel.ANSWERS_ONLY or pays(config, cohorts=cohorts, plan_name=plan_name):
         return Access.ALL
     return Access.ANSWERS if config.kill_level == KillLevel.ANSWERS_ONLY else Access.NOTHING
 
 
-def pays(config: GateConfig, *, cohort: Cohort, plan_name: str) -> bool:
-    """Return whether the owner named this plan or cohort as one that pays. Whoever is not signed in never does."""
-    return cohort is not Cohort.ANONYMOUS and (plan_name in config.paying_plans or cohort in config.paying_cohorts)
+def pays(config: GateConfig, *, cohorts: Collection[Cohort], plan_name: str) -> bool:
+    """Return whether the owner named this plan or one of these cohorts as one that pays.
+
+    Who shows a token is of its owner's cohort, and of that of all tokens. Whoever is not signed in never pays.
+    """
+    named = plan_name in config.paying_plans or not set(config.paying_cohorts).isdisjoint(cohorts)
+    return named and Cohort.ANONYMOUS not in cohorts
 
 
 def refusal(level: int) -> KilledError:

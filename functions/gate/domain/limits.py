@@ -33,6 +33,8 @@ class LimitName(StrEnum):
     MODEL_BUDGET_PER_HOUR = "model_budget_per_hour"
     MODEL_BUDGET_PER_DAY = "model_budget_per_day"
     MODEL_BUDGET_PER_MONTH = "model_budget_per_month"
+    AGE = "age"
+    """No limit of a plan: it tells a newcomer from those who were first seen long ago (`steps.newcomers`)."""
     BUDGET_PER_HOUR = "budget_per_hour"
     BUDGET_PER_DAY = "budget_per_day"
     BUDGET_PER_MONTH = "budget_per_month"
@@ -71,6 +73,8 @@ class Move(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     amount: int
     at_least: int | None = None
     """Lift the counter to this before adding."""
+    at_most: int | None = None
+    """Lower the counter to this instead of adding; one that was never moved becomes this."""
     limit: Limit | None = None
 
     @property

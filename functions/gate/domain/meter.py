@@ -32,6 +32,7 @@ from gate.domain.scopes import (
 )
 
 __all__ = [
+    "FIRST_SEEN",
     "IN_FLIGHT",
     "Denial",
     "Key",
@@ -56,6 +57,8 @@ __all__ = [
 
 IN_FLIGHT = ("in_flight",)
 """The counter of an account's jobs that are held and not settled."""
+FIRST_SEEN = ("first_seen_us",)
+"""The counter that keeps the time of an account's first hold."""
 _SETTLEMENT_RETRY = timedelta(seconds=1)
 
 
@@ -81,14 +84,30 @@ def token_path(token_id: str) -> str:
     return f"tokens/{token_id}"
 
 
-def moves_to_hold(job: Job, plan: Plan, config: GateConfig, *, token_budget: Budget = NO_BUDGET) -> tuple[Move, ...]:
-    """Return what holding a job moves, each with the limit it may run into."""
+def moves_to_hold(
+    job: Job,
+    plan: Plan,
+    config: GateConfig,
+    *,
+    token_budget: Budget = NO_BUDGET,
+    first_seen_by: datetime | None = None,
+) -> tuple[Move, ...]:
+    """Return what holding a job moves, each with the limit it may run into.
+
+    Args:
+        job: to be held.
+        plan: its caller's.
+        config: the budgets of many callers together.
+        token_budget: of the token that was shown.
+        first_seen_by: the hold is denied, by `LimitName.AGE`, if its caller was first seen later than this.
+    """
     add = _Amounts(
         requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
     )
     scopes = [token_scope(job, token_budget), *budget_scopes(job, config)]
     return (
         *_caller_moves(job.caller, plan, add, job.held_at),
+        _age_move(job, first_seen_by),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
         *money_moves(scopes, job.held_microdollars, Periods.of(job.held_at)),
     )
@@ -106,8 +125,15 @@ def budgets_of(config: GateConfig, *, now: datetime) -> tuple[Move, ...]:
 
 
 def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
-    """Return what undoes the moves of a denied hold. A lifted arrival time stays lifted, which changes nothing."""
-    return tuple(msgspec.structs.replace(move, amount=-move.amount, at_least=None, limit=None) for move in moves)
+    """Return what undoes the moves of a denied hold.
+
+    A lifted arrival time stays lifted, which changes nothing; and who was seen, was seen.
+    """
+    return tuple(
+        msgspec.structs.replace(move, amount=-move.amount, at_least=None, limit=None)
+        for move in moves
+        if move.at_most is None
+    )
 
 
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
@@ -142,14 +168,20 @@ def callers_moves_to_settle(job: Job, settlement: Settlement) -> list[Move]:
 def decide(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> Denial | None:
     """Say no if any sum is above its ceiling, naming the limit that takes longest to come free.
 
-    A caller's own limits go before the budgets: those may come free by borrowing, and that would not help.
+    A caller's own limits go before the budgets: those may come free by borrowing, and that would not help. A
+    newcomer's age goes before both, because other limits hold for them.
     """
     denials = [
         Denial(limit=move.limit, retry_at=_retry_at(move, move.limit, sums, now))
         for move in moves
         if move.limit is not None and sums[move.key] > move.limit.ceiling
     ]
-    return max(denials, key=lambda denial: (not denial.limit.name.is_budget, denial.retry_at), default=None)
+    return max(denials, key=_precedence, default=None)
+
+
+def _precedence(denial: Denial) -> tuple[bool, bool, datetime]:
+    name = denial.limit.name
+    return name is LimitName.AGE, not name.is_budget, denial.retry_at
 
 
 def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> tuple[Remaining, ...]:
@@ -209,6 +241,15 @@ def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
     return Move(account=account, counter=("rate_tat_us",), amount=emission_us, at_least=now_us, limit=limit)
 
 
+def _age_move(job: Job, first_seen_by: datetime | None) -> Move:
+    limit = None
+    if first_seen_by is not None:
+        ceiling = to_microseconds(first_seen_by)
+        limit = Limit(name=LimitName.AGE, value=ceiling, ceiling=ceiling)
+    at = to_microseconds(job.held_at)
+    return Move(account=usage_account(job.caller), counter=FIRST_SEEN, amount=0, at_most=at, limit=limit)
+
+
 def _limit(name: LimitName, value: int, resets_at: datetime | None, unit: int = 1) -> Limit:
     return Limit(name=name, value=value, ceiling=value * unit, unit=unit, resets_at=resets_at)
 
@@ -219,6 +260,8 @@ def _retry_at(move: Move, limit: Limit, sums: Mapping[Key, int], now: datetime) 
     While other jobs of the account are in flight, one of them may settle below its hold at any moment. When there
     are none, nothing comes free before the period ends, and the denial can be remembered until then.
     """
+    if limit.name is LimitName.AGE:
+        return now + timedelta(microseconds=sums[move.key] - limit.ceiling)
     if limit.name is LimitName.REQUESTS_PER_MINUTE:
         # Sums may hold neighbours that are denied too and about to be put back. Without them, one step is enough.
         return now + timedelta(microseconds=min(sums[move.key] - limit.ceiling, limit.unit))

@@ -31,7 +31,7 @@ class Cohort(StrEnum):
 
     ANONYMOUS = "anonymous"
     NEW = "new"
-    """Signed in, and seen for the first time a few days ago at most. No verifier can tell yet, so nobody is."""
+    """Signed in, and first seen less than `GateConfig.new_hours` ago."""
     VERIFIED = "verified"
     TOKEN = "token"  # noqa: S105 - a word, no password
     """Calls with an API token."""
@@ -133,6 +133,18 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Plans whose callers go on at the kill levels 3 and 4."""
     paying_cohorts: tuple[Cohort, ...] = ()
     """Cohorts who do. Anonymous callers never do."""
+    new_hours: Annotated[int, Meta(ge=1, le=8_784)] = 72
+    """How long a caller is new, from their first job on."""
+
+    @property
+    def tells_newcomers(self) -> bool:
+        """Whether anything is another for them: their plan, or what they may spend together."""
+        return Cohort.NEW in self.plans or Cohort.NEW in self.cohort_budgets
+
+    def plan_of(self, cohort: Cohort) -> str | None:
+        """Return the plan of a cohort; a newcomer for whom none is named has that of everybody who signed in."""
+        name = self.plans.get(cohort)
+        return self.plans.get(Cohort.VERIFIED) if name is None and cohort is Cohort.NEW else name
 
     @property
     def budget(self) -> Budget:

@@ -223,6 +223,8 @@ def _demanded(version: str | None) -> dict[str, Any]:
 def _transforms(move: Move) -> list[dict[str, Any]]:
     """Firestore applies them in this order: lift, then add."""
     path = field_path(move.counter)
+    if move.at_most is not None:
+        return [{"fieldPath": path, "minimum": encoded(move.at_most)}]
     increment = {"fieldPath": path, "increment": encoded(move.amount)}
     if move.at_least is None:
         return [increment]

@@ -233,6 +233,9 @@ class _Batch:
         sums: dict[Key, int] = {}
         for move in moves:
             key = move.key
+            if move.at_most is not None:
+                sums[key] = min(move.at_most, self._counters[move.account].get(move.counter, move.at_most))
+                continue
             value = sums[key] if key in sums else self._counters[move.account].get(move.counter, 0)
             if move.at_least is not None and value < move.at_least:
                 value = move.at_least

@@ -20,6 +20,7 @@ from gate.errors import QuotaExceededError
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
 from gate.steps.denials import DenialMemory
 from gate.steps.holding import Holding
+from gate.steps.newcomers import NewcomerError
 from gate.steps.policy import Policy
 
 _LIMITS_IN_WORDS = {
@@ -64,6 +65,7 @@ class Admission:
         Raises:
             UnauthenticatedError: the token that was shown is there no more.
             QuotaExceededError: a limit of the caller or the owner's budget is reached.
+            NewcomerError: another policy holds for this caller; nothing is held.
             LedgerError: the hold is not known to stand.
         """
         denial = self._recalled(job, policy)
@@ -75,6 +77,8 @@ class Admission:
             if not isinstance(outcome, Denied):
                 return outcome
             denial = outcome.denial
+            if denial.limit.name is LimitName.AGE:
+                raise NewcomerError(denial)
             self._remember(denial, job, policy)
         earlier = await self._ledger.job(job.job_id) if may_repeat else None
         if earlier:

@@ -25,6 +25,7 @@ from gate.log import EventLog
 from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.random_text import random_hex
 from gate.steps.admission import Admission
+from gate.steps.newcomers import NewcomerError, Newcomers
 from gate.steps.policy import Policies, Policy
 from gate.steps.settling import Settling
 
@@ -74,6 +75,7 @@ class Entry:
         self,
         *,
         policies: Policies,
+        newcomers: Newcomers,
         admission: Admission,
         settling: Settling,
         model: ServedModel,
@@ -81,6 +83,7 @@ class Entry:
         log: EventLog,
     ) -> None:
         self._policies = policies
+        self._newcomers = newcomers
         self._admission = admission
         self._settling = settling
         self._model = model
@@ -101,8 +104,16 @@ class Entry:
         Raises:
             GateError: it was refused.
         """
+        caller = await self._newcomers.as_known(caller)
+        try:
+            return await self._enter(caller, request, size_bytes=size_bytes, join=join)
+        except NewcomerError as exc:
+            newcomer = await self._newcomers.remember(caller, exc.denial)
+        return await self._enter(newcomer, request, size_bytes=size_bytes, join=join)
+
+    async def _enter(self, caller: Caller, request: InferRequest, *, size_bytes: int, join: Join) -> Held | Joined:
         policy = await self._policies.for_caller(caller)
-        allowed = kill.access(policy.config, cohort=caller.cohort, plan_name=policy.plan_name)
+        allowed = kill.access(policy.config, cohorts=caller.cohorts, plan_name=policy.plan_name)
         if allowed is Access.NOTHING:
             raise kill.refusal(policy.config.kill_level)
         check_raw_size(size_bytes, policy.plan)

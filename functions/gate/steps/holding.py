@@ -83,7 +83,13 @@ class Holding:
         await self._follow(policy.config)
         shard = zlib.crc32(job.job_id.encode()) % policy.config.budget_shards
         job = replace(job, shard=shard)
-        moves = meter.moves_to_hold(job, policy.plan, policy.config, token_budget=policy.token_budget)
+        moves = meter.moves_to_hold(
+            job,
+            policy.plan,
+            policy.config,
+            token_budget=policy.token_budget,
+            first_seen_by=policy.first_seen_by(job.held_at),
+        )
         attempt = _Attempt(job=job, moves=moves, config=policy.config)
         for _ in range(_ROUNDS_MAX):
             if denial := self._recalled(self._used_up, attempt.kind, attempt):

@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gate.domain.plan import NO_BUDGET, Budget, GateConfig, Plan, UserPolicy, check_overrides, parse, with_overrides
+from gate.domain.plan import (
+    NO_BUDGET,
+    Budget,
+    Cohort,
+    GateConfig,
+    Plan,
+    UserPolicy,
+    check_overrides,
+    parse,
+    with_overrides,
+)
 from gate.errors import ForbiddenError, PolicyError
 from gate.ports import Caller, Clock, Documents, Notifier
 
@@ -34,6 +44,14 @@ class Policy:
     config: GateConfig
     token_budget: Budget = NO_BUDGET
     """What the token that was shown may spend."""
+    cohort: Cohort = Cohort.VERIFIED
+    """How the caller signed in, or, for a token, its owner when they made it."""
+
+    def first_seen_by(self, now: datetime) -> datetime | None:
+        """Return until when the caller must have been seen first for this to be the policy that holds for them."""
+        if self.cohort is not Cohort.VERIFIED or not self.config.tells_newcomers:
+            return None
+        return now - timedelta(hours=self.config.new_hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +93,7 @@ class Policies:
             config, user = await asyncio.gather(self.config(), self._user(caller.uid))
         if user.disabled:
             raise ForbiddenError(f"user {caller.uid} is disabled", public_message="This account is disabled.")
-        name = user.plan or config.plans.get(caller.cohort)
+        name = user.plan or config.plan_of(caller.cohort)
         if name is None:
             raise ForbiddenError(
                 f"gate/config names no plan for the cohort {caller.cohort.value!r}",
@@ -87,6 +105,7 @@ class Policies:
             plan_name=name,
             config=config,
             token_budget=caller.token_budget,
+            cohort=caller.cohort,
         )
 
     async def _plan(self, name: str, user: UserPolicy, uid: str) -> Plan:
