@@ -61,15 +61,15 @@ class Measured:
         """Keep what the start took."""
         self.numbers.phases_ms = dict(phases_ms)
 
-    def refused(self, code: str) -> None:
-        """Count a request that was not run."""
+    def failed(self, code: str) -> None:
+        """Count a request that was refused, or that failed."""
         with self._lock:
             self.numbers.jobs[code] += 1
 
-    def ran(self, code: str, *, queue_ms: float, compute_ms: float, tokens: int) -> None:
-        """Count a job that was run."""
+    def ran(self, *, queue_ms: float, compute_ms: float, tokens: int) -> None:
+        """Count a job that was answered."""
         with self._lock:
-            self.numbers.jobs[code] += 1
+            self.numbers.jobs["ok"] += 1
             self.numbers.tokens += tokens
             self.numbers.queue_seconds.observe(queue_ms / 1_000)
             self.numbers.compute_seconds.observe(compute_ms / 1_000)

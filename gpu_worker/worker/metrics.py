@@ -30,24 +30,46 @@ class _Worker(Collector):
 
     def collect(self) -> Iterator[Metric]:
         numbers = self._numbers
-        jobs = CounterMetricFamily("twohop_worker_jobs", "Requests, by how they ended.", labels=["outcome"])
+        jobs = CounterMetricFamily(
+            "twohop_worker_jobs", "Requests by how they ended: ok, or the code of the error.", labels=["outcome"]
+        )
         for outcome, count in sorted(numbers.jobs.items()):
             jobs.add_metric([outcome], count)
         yield jobs
-        yield GaugeMetricFamily("twohop_worker_jobs_inside", "Read, waiting or running.", value=self._jobs_inside)
-        yield CounterMetricFamily("twohop_worker_tokens", "That went through the model.", value=numbers.tokens)
+        yield GaugeMetricFamily(
+            "twohop_worker_jobs_inside", "Requests that are being read, wait or run.", value=self._jobs_inside
+        )
         yield CounterMetricFamily(
-            "twohop_worker_memory_splits", "Batches halved for want of memory.", value=numbers.memory_splits
+            "twohop_worker_tokens", "Tokens that went through the model, read and written.", value=numbers.tokens
+        )
+        yield CounterMetricFamily(
+            "twohop_worker_memory_splits",
+            "Batches that ran out of memory and were halved.",
+            value=numbers.memory_splits,
         )
         yield GaugeMetricFamily(
-            "twohop_worker_batch_tokens_limit", "That are tried at once, as learned.", value=numbers.batch_tokens_max
+            "twohop_worker_batch_tokens_limit",
+            "Tokens that the next batch may have, as memory has taught.",
+            value=numbers.batch_tokens_max,
         )
-        yield GaugeMetricFamily("twohop_worker_memory_peak_bytes", "The most in use.", value=peak_mib() * _MIB)
-        yield _histogram("queue_seconds", "From reading a job to its first batch.", numbers.queue_seconds)
-        yield _histogram("compute_seconds", "A job's share of the engine's time.", numbers.compute_seconds)
-        yield _histogram("batch_items", "Items that ran together.", numbers.batch_items)
-        yield _histogram("batch_tokens", "Tokens that ran together.", numbers.batch_tokens)
-        start = GaugeMetricFamily("twohop_worker_start_seconds", "The start, by phase.", labels=["phase"])
+        yield GaugeMetricFamily(
+            "twohop_worker_memory_peak_bytes",
+            "The most memory that was in use, of the device or of the process.",
+            value=peak_mib() * _MIB,
+        )
+        yield _histogram(
+            "queue_seconds", "Seconds that an answered request waited for its first batch.", numbers.queue_seconds
+        )
+        yield _histogram(
+            "compute_seconds",
+            "Seconds of the engine's time that an answered request took: its share of its batches.",
+            numbers.compute_seconds,
+        )
+        yield _histogram("batch_items", "Items of a batch; of a step, in generation.", numbers.batch_items)
+        yield _histogram("batch_tokens", "Tokens of a batch; of a step, in generation.", numbers.batch_tokens)
+        start = GaugeMetricFamily(
+            "twohop_worker_start_seconds", "Seconds that the start took, by phase.", labels=["phase"]
+        )
         for phase, ms in numbers.phases_ms.items():
             start.add_metric([phase], ms / 1_000)
         yield start

@@ -163,7 +163,7 @@ def _check_arguments(path: Path, name: str, function: Any) -> None:
     try:
         signature.bind(*_ARGUMENTS[name])
     except TypeError as exc:
-        raise ModelError(f"CODE={path.name}: {name}{signature} must take {wanted}: {exc}") from exc
+        raise ModelError(f"CODE={path.name}: {name}{signature} must take {wanted}: {exc}") from None
 
 
 def _device_errors() -> AbstractContextManager[None]:

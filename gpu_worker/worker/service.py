@@ -16,7 +16,7 @@ from gate import wire
 from worker.batcher import Batcher
 from worker.clock import Clock
 from worker.engine import Engine, Quick, Work, Writes
-from worker.errors import InputError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
+from worker.errors import InputError, ModelError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
 from worker.handover import Handover
 from worker.keys import KeyCheck, ReplayMemory
 from worker.life import Life, Part
@@ -98,6 +98,10 @@ class Service:
     def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> None:
         try:
             engine, began = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
+        except ModelError as exc:
+            # Its message is for the owner; a traceback is there for what their own file, or a library, raised.
+            self._log.error("worker.start_failed", exc.__cause__, reason=str(exc))
+            raise
         except Exception as exc:
             self._log.error("worker.start_failed", exc)
             raise
@@ -135,7 +139,7 @@ class Service:
         """Return what a refused request is answered with. The full reason is for the log alone."""
         reason = exc.reason if isinstance(exc, UnauthenticatedError) else str(exc)
         self._log.warning("job.refused", code=exc.code, reason=reason)
-        self.measured.refused(exc.code)
+        self.measured.failed(exc.code)
         return wire.WorkResult(failure=wire.WorkFailure(code=exc.code, message=str(exc)))
 
     async def answer(self, request: wire.SignedRequest, sink: Sink | None = None) -> wire.WorkResult:
@@ -231,7 +235,10 @@ class Service:
         self._phases_untold = _NO_PHASES
         code = result.failure.code if result.failure else "ok"
         self._log.info("job.done", job_id=request.job_id, code=code, **asdict(usage))
-        self.measured.ran(code, queue_ms=usage.queue_ms, compute_ms=execution_ms, tokens=usage.tokens)
+        if ran:
+            self.measured.ran(queue_ms=ran.computed.queue_ms, compute_ms=ran.computed.compute_ms, tokens=ran.tokens)
+        else:
+            self.measured.failed(code)
         return wire.WorkResult(outputs=result.outputs, failure=result.failure, usage=usage)
 
 

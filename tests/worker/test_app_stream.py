@@ -194,7 +194,7 @@ async def test_metrics_count_what_happened_and_are_what_prometheus_reads() -> No
     assert samples["twohop_worker_tokens_total",] == 30
     assert samples["twohop_worker_batch_tokens_count",] == 3
     assert samples["twohop_worker_batch_items_bucket", "1.0"] == 3
-    assert samples["twohop_worker_compute_seconds_count",] == 3
+    assert samples["twohop_worker_compute_seconds_count",] == 2, "one that failed took no answer's time"
     assert samples["twohop_worker_memory_peak_bytes",] > 1_000_000
     assert ("twohop_worker_start_seconds", "load") in samples
 

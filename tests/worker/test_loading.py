@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +114,35 @@ def test_a_file_that_is_no_safetensors_is_refused(folder: Path, content: bytes) 
 
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         read_stored(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "the folder has no config.json"),
+        (lambda folder: (folder / "config.json").write_text("{"), "config.json of the model is not JSON"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "the model's folder has no tokenizer.json"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "neither model.safetensors nor"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 5_000), "the model's folder cannot be read"),
+    ],
+    ids=["no config", "a broken config", "no tokenizer", "no weights", "half of the weights"],
+)
+def test_a_folder_with_something_amiss_is_refused_on_one_line(
+    folder: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    """It is what the owner reads; a library's own words would be a page of them."""
+    spoiled = shutil.copytree(folder, tmp_path / "spoiled")
+    spoil(spoiled)
+    with pytest.raises(ModelError, match=re.escape(said)) as refused:
+        tiny.open_model(spoiled)
+
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_a_task_that_the_model_was_not_made_for_is_refused(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"lacks \d+ weights of this task.* TASK=auto finds it"):
+        tiny.open_model(folder, TASK="question-answering")
 
 
 def test_what_was_chosen_is_said_in_one_event(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -81,8 +82,19 @@ def test_a_model_that_cannot_be_loaded_ends_the_worker() -> None:
     with running("server.py", MODEL="./no-such-model") as worker:
         failed = worker.event("worker.start_failed")
 
-        assert "no such folder" in failed["traceback"]
+        assert "no such folder" in failed["reason"]
+        assert "traceback" not in failed, "it would hide the reason, and shows only frames of ours"
         assert worker.process.wait(30) == 1
+
+
+def test_code_that_cannot_be_imported_ends_the_worker_with_its_own_traceback(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import nothing_of_this_name\n")
+    with running("server.py", CODE=str(tmp_path / "mine.py")) as worker:
+        failed = worker.event("worker.start_failed")
+
+    assert failed["reason"].startswith("CODE=mine.py cannot be imported: ModuleNotFoundError")
+    assert 'mine.py", line 1' in failed["traceback"]
+    assert "service.py" not in failed["traceback"]
 
 
 def test_a_port_that_is_taken_ends_the_worker() -> None:

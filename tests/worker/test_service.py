@@ -117,4 +117,4 @@ def test_a_start_that_fails_is_logged_with_its_reason() -> None:
     with pytest.raises(ModelError):
         bench.service.load(lambda: fail().engine, began_ms=0).result(20)
 
-    assert "no such folder" in bench.events[-1]["traceback"]
+    assert "no such folder" in bench.events[-1]["reason"]

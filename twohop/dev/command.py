@@ -71,7 +71,9 @@ def _wait_for_model(worker: WorkerProcess) -> None:
     with _console.status("Loading the model …") as status:
         worker.wait_until_ready(lambda seconds: status.update(f"Loading the model … {seconds:.0f} s"))
     seconds = time.monotonic() - begun
-    _console.print(f"[dim]The model is loaded ({seconds:.1f} s); hop 2 answers at {worker.url}[/dim]")
+    _console.print(
+        f"[dim]The model is loaded ({seconds:.1f} s); hop 2 is {worker.url}, its log {worker.log_path}[/dim]"
+    )
 
 
 @contextmanager

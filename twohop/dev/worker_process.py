@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _READY_SECONDS_MAX = 600
 _STOP_SECONDS_MAX = 15
 _PR_SET_PDEATHSIG = 1
+_NOT_STARTED = "the worker does not start: "
 
 
 class WorkerError(Exception):
@@ -31,7 +34,7 @@ class WorkerProcess:
 
     def __init__(self, *, secret: str, model: str | None, log_path: Path) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
-        self._log_path = log_path
+        self.log_path = log_path
         self._env = {
             **os.environ,
             "HOST": "127.0.0.1",
@@ -44,7 +47,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it; it listens at once, and loads the model while we go on."""
-        with self._log_path.open("wb") as log:
+        with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / "gpu_worker" / "server.py")],
                 env=self._env,
@@ -64,7 +67,7 @@ class WorkerProcess:
         while not self._is_ready():
             seconds = time.monotonic() - begun
             if self._process is None or self._process.poll() is not None or seconds > _READY_SECONDS_MAX:
-                raise WorkerError(f"the worker did not start; its log, {self._log_path}, ends:\n{self._last_words()}")
+                raise WorkerError(f"the worker did not start: {self._reason()}")
             tell(seconds)
             time.sleep(0.2)
 
@@ -85,8 +88,23 @@ class WorkerProcess:
         except httpx.HTTPError:
             return False
 
-    def _last_words(self) -> str:
-        return "\n".join(self._log_path.read_text("utf-8", "replace").splitlines()[-8:])
+    def _reason(self) -> str:
+        """Return why it did not start: in one line where it says so itself, else the end of its log."""
+        lines = self.log_path.read_text("utf-8", "replace").splitlines()
+        reasons = [_start_failure(line) for line in lines]
+        told = next((reason for reason in reasons if reason), "\n".join(["", *lines[-8:]]))
+        return f"{told}\n(its log is {self.log_path})"
+
+
+def _start_failure(line: str) -> str:
+    """Return the reason that a line of the log gives for a start that failed, or nothing."""
+    if line.startswith(_NOT_STARTED):
+        return line.removeprefix(_NOT_STARTED)
+    with suppress(ValueError):
+        event = json.loads(line)
+        if isinstance(event, dict) and event.get("message") == "worker.start_failed":
+            return str(event.get("reason", ""))
+    return ""
 
 
 def free_port() -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import assert_never
 
 from worker.engine import Engine
-from worker.engines.folder import find_folder, read_layout, read_task
+from worker.engines.folder import check_folder, find_folder, read_layout, read_task
 from worker.engines.packed import supports
 from worker.engines.preferred import PreferredEngine
 from worker.log import EventLog
@@ -31,6 +31,7 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def _built_in(settings: Settings, folder: Path) -> Engine:
+    check_folder(folder)
     task = read_task(folder) if settings.task is Task.AUTO else settings.task
     engine = _engine(task, folder, settings)
     if settings.early and task is Task.EMBEDDINGS and isinstance(engine, PreferredEngine):

@@ -44,6 +44,16 @@ def find_folder(model: str) -> Path:
     return _download(model)
 
 
+def check_folder(folder: Path) -> None:
+    """Find out that a folder holds no model before any library says so in its own words.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not any((folder / name).is_file() for name in ("config.json", "modules.json")):
+        raise ModelError(f"MODEL={folder}: the folder has no config.json, so it is no model that transformers saved")
+
+
 def _download(hub_id: str) -> Path:
     import huggingface_hub  # a baked model starts without it
 

@@ -28,6 +28,7 @@ from worker.settings import Attention, Dtype, Hardware, Quantization
 
 _REFERENCE_BYTES_MAX = 8 << 30
 """A larger model is not loaded twice to compare it with itself in float32: a start has to end."""
+_MESSAGE_CHARS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +72,37 @@ class Plan:
         return self.quantized == Quantization.NONE and self.dtype not in (Dtype.FLOAT32, self.stored.dtype)
 
 
+def unreadable(exc: Exception) -> ModelError:
+    """Return the error for what a library raised over a folder, on one line: some list every model there is."""
+    return ModelError(f"the model's folder cannot be read: {' '.join(str(exc).split())[:_MESSAGE_CHARS_MAX]}")
+
+
+def lacking(weights: Sequence[str]) -> ModelError:
+    """Return the error for weights that a task needs and the file does not have."""
+    return ModelError(
+        f"the model's file lacks {len(weights)} weights of this task, {weights[0]} first: "
+        "the model was made for another one; TASK=auto finds it"
+    )
+
+
 def load_tokenizer(folder: Path) -> Any:
     """Return a folder's tokenizer.
 
     Raises:
-        ModelError: there is none that can be read.
+        ModelError: there is none that can be read, or it knows no words.
     """
     import transformers  # seconds
 
     try:
-        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as exc:
-        raise ModelError(f"the model's folder cannot be read: {exc}") from exc
+        raise unreadable(exc) from exc
+    # Where the file is missing the library makes up an empty one, to which every word is unknown.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ModelError(
+            "the model's folder has no tokenizer.json, and nothing else that its vocabulary could be read of"
+        )
+    return tokenizer
 
 
 def load_model(
@@ -222,6 +242,7 @@ def _compared(auto_class: str, folder: Path, plan: Plan, *, log: EventLog) -> Lo
 
 def _read(auto_class: str, folder: Path, plan: Plan) -> Loaded:
     """Read the weights. They are mapped from their files, and are never in memory twice."""
+    import safetensors  # a tenth of a second
     import torch  # seconds
     import transformers  # seconds
 
@@ -237,8 +258,8 @@ def _read(auto_class: str, folder: Path, plan: Plan) -> Loaded:
             **asked,
             **_placed(plan),
         )
-    except (OSError, ValueError, ImportError) as exc:
-        raise ModelError(f"the model's folder cannot be read: {exc}") from exc
+    except (OSError, ValueError, ImportError, safetensors.SafetensorError) as exc:
+        raise unreadable(exc) from exc
     if not (plan.place.device_map or plan.quantized != Quantization.NONE):
         model.to(plan.device.name)
     model.eval()

@@ -13,7 +13,7 @@ from worker.engine import Item, Work
 from worker.engines import batches
 from worker.engines.devices import device_errors
 from worker.engines.inputs import Texts, read_texts
-from worker.engines.loading import load_model, load_tokenizer
+from worker.engines.loading import lacking, load_model, load_tokenizer
 from worker.errors import InputError, ModelError
 from worker.log import EventLog
 from worker.settings import Hardware, Limits
@@ -143,7 +143,7 @@ class TextEngine(ABC, Generic[_Options]):
         """Refuse what would run and answer wrongly: weights that are not in the file are random numbers."""
         missing = sorted(name for name in missing_weights if not name.startswith(self.unused_weights))
         if missing:
-            raise ModelError(f"the model's file lacks {len(missing)} weights of this task, {missing[0]} first")
+            raise lacking(missing)
         if self._tokenizer.pad_token is None:
             raise ModelError("the model's tokenizer has no padding token, so its texts cannot be batched")
 

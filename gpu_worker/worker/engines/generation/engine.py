@@ -15,7 +15,7 @@ from worker.engines.devices import device_errors
 from worker.engines.generation.options import NEW_TOKENS_DEFAULT, Options, Sampling, read_options
 from worker.engines.generation.prompts import read_prompts
 from worker.engines.generation.transcript import Transcript
-from worker.engines.loading import load_model, load_tokenizer
+from worker.engines.loading import lacking, load_model, load_tokenizer
 from worker.errors import InputError, ModelError
 from worker.log import EventLog
 from worker.settings import Hardware, Limits
@@ -91,8 +91,7 @@ class TextGenerationEngine:
             batch_tokens=self._limits.batch_tokens_max,
         )
         if loaded.missing_weights:
-            first, count = loaded.missing_weights[0], len(loaded.missing_weights)
-            raise ModelError(f"the model's file lacks {count} weights of this task, {first} first")
+            raise lacking(loaded.missing_weights)
         self._model, self._device = loaded.model, loaded.device
         self._ends = _ends(self._model.generation_config, self._tokenizer)
         self._context = _context(self._model.config, self._tokenizer)
