@@ -69,7 +69,7 @@ def balance_json(cloud: Cloud) -> dict[str, Any]:
 
 def _spent(cloud: Cloud, epoch: datetime, at: datetime) -> int:
     now_ms = cloud.timers.now_ms()
-    return cloud.bill.microdollars(min(max(0.0, ms_since(epoch, at)), now_ms))
+    return cloud.bill.microdollars(min(ms_since(epoch, at), now_ms))
 
 
 def _amounts(microdollars: int) -> dict[str, float]:

@@ -59,7 +59,8 @@ class Bill:
         return math.ceil(sum((self._cost(life, at_ms) for life in self.lives if not life.jobs), Fraction(0)))
 
     def _price(self, life: Life) -> GpuPrice:
-        return self._prices[bisect_right([at for at, _ in self._prices], life.pulled_ms) - 1][1]
+        begun = bisect_right([at for at, _ in self._prices], life.pulled_ms)
+        return self._prices[max(begun - 1, 0)][1]
 
     def _cost(self, life: Life, at_ms: float) -> Fraction:
         rate = self._price(life).nanodollars_per_hour

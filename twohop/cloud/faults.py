@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from twohop.errors import BadInputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,24 @@ class CloudFaults:
         """Have both go wrong."""
         names = self.__slots__
         return CloudFaults(**{name: max(getattr(self, name), getattr(other, name)) for name in names})
+
+
+def cloud_faults(given: Iterable[str]) -> CloudFaults:
+    """Read faults as they are typed, each as `name=chance`.
+
+    Raises:
+        BadInputError: no such fault, or no chance from 0 to 1.
+    """
+    known, chances = CloudFaults.__slots__, {}
+    for one in given:
+        name, _, chance = one.partition("=")
+        try:
+            chances[name] = float(chance)
+        except ValueError:
+            raise BadInputError(f"--fault {one}: say it as {name or 'crashed'}=0.1") from None
+        if name not in known or not 0 <= chances[name] <= 1:
+            raise BadInputError(f"--fault {one}: a chance from 0 to 1 of one of {', '.join(known)}")
+    return CloudFaults(**chances)
 
 
 class Dice:

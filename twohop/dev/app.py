@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -22,22 +23,30 @@ from gate.endpoints.cors import LOOPBACK_ORIGIN
 from gate.errors import GateError
 from gate.stores.files import FileResultStore
 from gate.watchroom import make_watchroom
+from twohop.dev.cloud import DevCloud
 from twohop.dev.sign_in import SignInRoutes
 
 _PAGE = Path(__file__).with_name("page.html")
 _SWEEP_SECONDS = 60
+_LADDER_SECONDS = 10
+"""A sixth of what Cloud Scheduler takes, for somebody who looks on."""
+_RECONCILE_SECONDS = 600
 
 
-def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
+def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str, cloud: DevCloud | None = None) -> Starlette:
     """Return the app. A callable answers where `connectFunctionsEmulator` posts: `/{project}/{region}/{name}`."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        sweeping = asyncio.create_task(_sweep_for_ever(hop1))
+        if cloud:
+            cloud.open()
+        schedules = asyncio.gather(*_schedules(hop1, cloud))
         yield
-        sweeping.cancel()
+        schedules.cancel()
         with suppress(asyncio.CancelledError):
-            await sweeping
+            await schedules
+        if cloud:
+            await cloud.close()
         await hop1.close()
 
     async def page(request: Request) -> HTMLResponse:
@@ -63,6 +72,7 @@ def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str) -> Starlette:
             Route("/{project}/{region}/tokens", hop1.tokens),
             Route("/{project}/{region}/webhook", hop1.webhook),
             Route("/{project}/{region}/result", _result_route(hop1)),
+            *(cloud.routes() if cloud else ()),
             *(Route(path, hop1.api()) for path in ("/v1/{rest:path}", "/models/{rest:path}", "/openapi.json")),
         ],
         lifespan=lifespan,
@@ -102,11 +112,24 @@ def _page(request: Request, *, project: str, model: str) -> str:
     return text
 
 
-async def _sweep_for_ever(hop1: Hop1) -> None:
-    """Do what Cloud Scheduler does in the cloud."""
+def _schedules(hop1: Hop1, cloud: DevCloud | None) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield what Cloud Scheduler does in the cloud."""
     watchroom = make_watchroom(hop1)
+
+    async def sweep() -> None:
+        await hop1.sweeper.sweep()
+        await watchroom.watchdog.look()
+        if cloud:
+            cloud.keep()
+
+    yield _for_ever(sweep, _SWEEP_SECONDS)
+    yield _for_ever(watchroom.ladder.run, _LADDER_SECONDS)
+    if watchroom.reconciler:
+        yield _for_ever(watchroom.reconciler.reconcile, _RECONCILE_SECONDS)
+
+
+async def _for_ever(run: Callable[[], Awaitable[object]], pause_seconds: float) -> None:
     while True:
         with suppress(GateError):
-            await hop1.sweeper.sweep()
-            await watchroom.watchdog.look()
-        await asyncio.sleep(_SWEEP_SECONDS)
+            await run()
+        await asyncio.sleep(pause_seconds)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -18,14 +18,16 @@ import click
 import uvicorn
 from rich.console import Console
 
-from gate.bootstrap import SystemClock, make_hop1
+from gate.bootstrap import Hop1, SystemClock, make_hop1
 from gate.callers.dev import DevSignIn
 from gate.errors import GateError
 from gate.log import EventLog
 from gate.settings import Settings
+from twohop.cloud.faults import CloudFaults, cloud_faults
 from twohop.commands.init import write_starters
 from twohop.configured import DEV_PROJECT, TOKEN_SECRET_FILE
 from twohop.dev.app import make_app
+from twohop.dev.cloud import DevCloud, cloud_environment
 from twohop.dev.worker_process import WorkerError, WorkerProcess
 
 _STOP_SECONDS = 5
@@ -45,23 +47,56 @@ _console = Console(stderr=True, highlight=False)
     help="Folder of the ledger and the logs.",
 )
 @click.option("--quiet", is_flag=True, help="Write hop 1's events to gate.log in that folder, not to the terminal.")
-def dev(port: int, model: str | None, state: Path, quiet: bool) -> None:
+@click.option(
+    "--cloud",
+    is_flag=True,
+    envvar="CLOUD",
+    help="Instead of the model, a GPU cloud that costs nothing: workers that start and idle, and a bill, at /cloud.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME=CHANCE",
+    help="What goes wrong in that cloud, and how often: crashed=0.1. Again for more.",
+)
+def dev(port: int, model: str | None, state: Path, quiet: bool, *, cloud: bool, faults: tuple[str, ...]) -> None:
     """Run both hops on this machine: SQLite ledger, dev sign-in, the model on this CPU."""
     _check_port(port)
+    if cloud:
+        _dev_on_cloud(port, model, state, quiet=quiet, faults=cloud_faults(faults))
+        return
+    if faults:
+        raise click.UsageError("--fault is about the cloud; add --cloud")
     state.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that `finally` below stops the worker
     worker_secret = secrets.token_hex(32)
     worker = WorkerProcess(secret=worker_secret, model=model, log_path=state / "worker.log")
     worker.start()
     try:
-        settings = Settings.from_env(_environment(state, model, worker.url, worker_secret, port))
+        hop2 = {"PROVIDER": "local", "LOCAL_WORKER_URL": worker.url}
+        settings = Settings.from_env(_environment(state, model, hop2, worker_secret, port))
         _wait_for_model(worker)
         with suppress(KeyboardInterrupt), _events(state, quiet=quiet) as events:
-            _serve(settings, port, EventLog(events))
+            _serve(make_hop1(settings, log=EventLog(events)), port)
     except (GateError, WorkerError) as exc:
         raise click.ClickException(str(exc)) from exc
     finally:
         worker.stop()
+
+
+def _dev_on_cloud(port: int, model: str | None, state: Path, *, quiet: bool, faults: CloudFaults) -> None:
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        settings = Settings.from_env(
+            _environment(state, model, cloud_environment(port), _kept_secret(state / "worker_secret"), port)
+        )
+        with suppress(KeyboardInterrupt), _events(state, quiet=quiet) as events:
+            log = EventLog(events)
+            hop1 = make_hop1(settings, log=log)
+            _serve(hop1, port, DevCloud(hop1, folder=state, faults=faults))
+    except GateError as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 def _wait_for_model(worker: WorkerProcess) -> None:
@@ -85,7 +120,9 @@ def _events(state: Path, *, quiet: bool) -> Iterator[TextIO]:
         yield file
 
 
-def _environment(state: Path, model: str | None, worker_url: str, worker_secret: str, port: int) -> dict[str, str]:
+def _environment(
+    state: Path, model: str | None, hop2: Mapping[str, str], worker_secret: str, port: int
+) -> dict[str, str]:
     """Return the settings of the embedded default; the operator's own environment goes first."""
     return {
         "GCLOUD_PROJECT": DEV_PROJECT,
@@ -97,8 +134,7 @@ def _environment(state: Path, model: str | None, worker_url: str, worker_secret:
         "SIGN_IN": "dev",
         "DEV_SIGN_IN_SECRET": _kept_secret(state / "sign_in_secret"),
         "TOKEN_SECRET": _kept_secret(state / TOKEN_SECRET_FILE),
-        "PROVIDER": "local",
-        "LOCAL_WORKER_URL": worker_url,
+        **hop2,
         "WORKER_SECRET": worker_secret,
         "WEBHOOK_URL": f"http://127.0.0.1:{port}/{DEV_PROJECT}/us-central1/webhook",
         "RESULT_FOLDER": str(state / "results"),
@@ -114,11 +150,11 @@ def _kept_secret(path: Path) -> str:
     return path.read_text("utf-8")
 
 
-def _serve(settings: Settings, port: int, log: EventLog) -> None:
-    hop1 = make_hop1(settings, log=log)
+def _serve(hop1: Hop1, port: int, cloud: DevCloud | None = None) -> None:
+    settings = hop1.settings
     asyncio.run(write_starters(hop1.store))
     sign_in = DevSignIn(secret=settings.dev_sign_in_secret.reveal(), clock=SystemClock(), deployed=settings.deployed)
-    app = make_app(hop1, sign_in, project=DEV_PROJECT)
+    app = make_app(hop1, sign_in, project=DEV_PROJECT, cloud=cloud)
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
