@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
+
+import msgspec
 
 from gate.domain.answer import Answer
 from gate.domain.job import Job, Settlement
@@ -231,7 +232,7 @@ class Gate:
     def _settlement(self, held: Held, ended: ProviderJob) -> Settlement:
         settlement = settlement_for(ended, held.job, self._model.tariff, wait_ms=self._elapsed_ms(held.job))
         if held.keeps_result and not settlement.failure:
-            return replace(settlement, result=kept_result(ended))
+            return msgspec.structs.replace(settlement, result=kept_result(ended))
         return settlement
 
     async def _answer(self, held: Held, ended: ProviderJob) -> Answer:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +99,7 @@ def test_where_the_worker_does_not_tell_its_start_a_job_pays_as_if_for_one() -> 
 )
 def test_a_job_pays_for_what_hop_1_does_for_it(job: dict[str, Any], operations: Operations) -> None:
     """A token's last use, and a job that outlives its call, are further writes; the hold covers all of them."""
-    done = settlement_for(completed(), replace(JOB, **job), MODEL.tariff, wait_ms=0)
+    done = settlement_for(completed(), msgspec.structs.replace(JOB, **job), MODEL.tariff, wait_ms=0)
 
     assert done.spent is not None
     assert done.spent.operations == operations

@@ -12,9 +12,11 @@ Nothing leaves a final state, which is what makes settling and releasing idempot
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from gate.money import Spent
 
@@ -37,8 +39,8 @@ class JobState(StrEnum):
         return self not in (JobState.HELD, JobState.RUNNING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+# Each call makes five of these two, and a struct is changed in a tenth of a dataclass's time (ADR 0008).
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job, as the ledger keeps it. All that `meter` needs to undo its hold is in it."""
 
     job_id: str
@@ -83,7 +85,7 @@ class Job:
 
     def settled(self, settlement: Settlement, *, at: datetime) -> Job:
         """Return this job as it is after a settlement."""
-        return replace(
+        return msgspec.structs.replace(
             self,
             state=settlement.state,
             settled_microdollars=settlement.microdollars,
@@ -98,7 +100,7 @@ class Job:
 
     def handed_over(self, handover: HandOver) -> Job:
         """Return this job as it is once it runs at its provider and no call is held open for it."""
-        return replace(
+        return msgspec.structs.replace(
             self,
             state=JobState.RUNNING,
             provider_job_id=handover.provider_job_id,
@@ -119,8 +121,7 @@ class HandOver:
     awaited_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ends: the final state, and what its caller pays."""
 
     state: JobState

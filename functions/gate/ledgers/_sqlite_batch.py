@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -201,7 +201,7 @@ class _Batch:
         denial = meter.decide(asked.moves, sums, now=asked.job.held_at)
         if denial:
             return Denied(denial=denial)
-        held = replace(asked.job, version=JobState.HELD.value)
+        held = msgspec.structs.replace(asked.job, version=JobState.HELD.value)
         self._keep(held, sums)
         self.touched |= dict.fromkeys(asked.require, asked.job.held_at.isoformat())
         return Admitted(job=held, sums=sums)
@@ -210,7 +210,7 @@ class _Batch:
         job = self._existing(asked.job_id)
         if job.state.final:
             return job
-        running = replace(job.handed_over(asked.handover), version=JobState.RUNNING.value)
+        running = msgspec.structs.replace(job.handed_over(asked.handover), version=JobState.RUNNING.value)
         self._keep(running, {})
         return running
 
@@ -218,7 +218,9 @@ class _Batch:
         job = self._existing(asked.job_id)
         if job.state.final:
             return job
-        done = replace(job.settled(asked.settlement, at=asked.at), version=asked.settlement.state.value)
+        done = msgspec.structs.replace(
+            job.settled(asked.settlement, at=asked.at), version=asked.settlement.state.value
+        )
         self._keep(done, self._sums(meter.moves_to_settle(job, asked.settlement)))
         return done
 

@@ -10,11 +10,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import httpx
+import msgspec
 
 from gate.domain import meter
 from gate.domain.job import HandOver, Job, JobState, Settlement
@@ -91,7 +91,7 @@ class FirestoreLedger:
                 if there is not None:
                     return await self._already_there(there, job, moves)
                 continue  # A twin of this request was denied and put back while we looked.
-            return await self._decide(replace(job, version=made.version), moves, made.sums)
+            return await self._decide(msgspec.structs.replace(job, version=made.version), moves, made.sums)
         raise LedgerError(f"job {job.job_id} was there at each commit and gone at each read")
 
     async def hand_over(self, job: Job, handover: HandOver) -> Job:
@@ -291,14 +291,14 @@ class FirestoreLedger:
         running = job.handed_over(handover)
         update = Update(path=job_path(job.job_id), fields=changed_fields(job, running), version=job.version)
         made = await self._wire.commit([update])
-        return replace(running, version=made.version)
+        return msgspec.structs.replace(running, version=made.version)
 
     async def _end(self, job: Job, settlement: Settlement, at: datetime) -> Job:
         done = job.settled(settlement, at=at)
         moves = [move for move in meter.moves_to_settle(job, settlement) if move.amount]
         update = Update(path=job_path(job.job_id), fields=changed_fields(job, done), version=job.version)
         made = await self._wire.commit([update, *counts(moves, settled_at=at)])
-        return replace(done, version=made.version)
+        return msgspec.structs.replace(done, version=made.version)
 
     async def _existing(self, job_id: str) -> Job:
         job = await self.job(job_id)

@@ -51,6 +51,8 @@ class _Item:
     asked: Any = None
     """For `Together`, if there is no work."""
     synced: bool = True
+    reads: bool = False
+    """Whether the work changes nothing."""
 
 
 class GroupCommit:
@@ -75,6 +77,15 @@ class GroupCommit:
             LedgerError: the file cannot be opened, locked or written; nothing of `work` stands.
         """
         result: _Result = await self._submit(work=work)
+        return result
+
+    async def read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Do as `run`, for work that changes nothing: there is nothing of it to undo.
+
+        Raises:
+            LedgerError: as `run`.
+        """
+        result: _Result = await self._submit(work=work, reads=True)
         return result
 
     async def ask(self, asked: Any, *, synced: bool) -> Any:
@@ -163,7 +174,7 @@ class GroupCommit:
         self._sync(connection, any(item.synced for item in group))
         connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [item.work and _outcome(connection, item.work) for item in group]
+            outcomes = [item.work and _outcome(connection, item.work, undo=not item.reads) for item in group]
             asked = [(place, item.asked) for place, item in enumerate(group) if item.work is None]
             if asked:
                 done = self._together.run(connection, [one for _, one in asked])
@@ -181,18 +192,21 @@ class GroupCommit:
             self._syncing = wanted
 
 
-def _outcome(connection: sqlite3.Connection, work: _Work) -> Any:
+def _outcome(connection: sqlite3.Connection, work: _Work, *, undo: bool) -> Any:
     """Return the work's result, or its exception. Work that fails is undone alone."""
-    connection.execute("SAVEPOINT work")
+    if undo:
+        connection.execute("SAVEPOINT work")
     try:
         result = work(connection)
     except sqlite3.OperationalError:
         raise  # The file itself is in trouble: the whole group fails.
     except Exception as exc:
-        connection.execute("ROLLBACK TO work")
-        connection.execute("RELEASE work")
+        if undo:
+            connection.execute("ROLLBACK TO work")
+            connection.execute("RELEASE work")
         return exc
-    connection.execute("RELEASE work")
+    if undo:
+        connection.execute("RELEASE work")
     return result
 
 

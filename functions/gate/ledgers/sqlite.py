@@ -69,7 +69,7 @@ class SqliteLedger:
 
     async def job(self, job_id: str) -> Job | None:
         """See `Ledger.job`."""
-        return await self._file.run(lambda connection: _job(connection, job_id))
+        return await self._file.read(lambda connection: _job(connection, job_id))
 
     async def jobs(
         self,
@@ -99,7 +99,7 @@ class SqliteLedger:
     async def counters(self, account: str) -> Mapping[tuple[str, ...], int]:
         """See `Ledger.counters`."""
         query = "SELECT counter, value FROM counters WHERE account = ?"
-        rows = await self._file.run(lambda connection: connection.execute(query, (account,)).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(query, (account,)).fetchall())
         return {_path(counter): value for counter, value in rows}
 
     async def accounts(self, prefix: str, *, limit: int = 1000) -> list[str]:
@@ -107,12 +107,12 @@ class SqliteLedger:
         query = """SELECT DISTINCT account FROM counters WHERE substr(account, 1, length(:prefix)) = :prefix
                    ORDER BY account LIMIT :limit"""
         values = {"prefix": prefix, "limit": limit}
-        rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(query, values).fetchall())
         return [account for (account,) in rows]
 
     async def read(self, path: str) -> dict[str, Any] | None:
         """See `Documents.read`."""
-        return await self._file.run(lambda connection: _document(connection, path))
+        return await self._file.read(lambda connection: _document(connection, path))
 
     async def write(self, path: str, document: Mapping[str, Any]) -> None:
         """See `Documents.write`."""
@@ -126,7 +126,7 @@ class SqliteLedger:
         """See `Documents.collection`."""
         query = "SELECT path, document FROM documents WHERE substr(path, 1, length(:under)) = :under ORDER BY path"
         values = {"under": f"{name}/"}
-        rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(query, values).fetchall())
         return {path.removeprefix(f"{name}/"): msgspec.json.decode(document) for path, document in rows}
 
     async def create(self, path: str, document: Mapping[str, Any]) -> bool:
@@ -147,7 +147,7 @@ class SqliteLedger:
         query = """SELECT path, document FROM documents WHERE substr(path, 1, length(:under)) = :under
                    AND json_extract(document, '$.' || :field) = :value ORDER BY path LIMIT :limit"""
         values = {"under": f"{collection}/", "field": field, "value": value, "limit": limit}
-        rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(query, values).fetchall())
         return {path.removeprefix(f"{collection}/"): msgspec.json.decode(document) for path, document in rows}
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class SqliteLedger:
 
     async def _select(self, rest: str, values: tuple[object, ...]) -> list[Job]:
         query = f"SELECT job FROM jobs {rest}"  # noqa: S608 - `rest` is a constant of this file
-        rows = await self._file.run(lambda connection: connection.execute(query, values).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(query, values).fetchall())
         return [_decode(row) for row in rows]
 
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.model import ServedModel
 from gate.errors import LedgerError, ProviderError, ProviderUnavailableError, ResultStoreError
@@ -156,8 +158,10 @@ class Follower:
             if job.due_at and self._clock.now() < job.due_at and self._results.has_store:
                 raise
             self._log.error("job.result_not_kept", job_id=job.job_id, reason=str(exc))
-            return replace(settlement, failure_code="internal", failure=_NOT_KEPT)
-        return replace(settlement, result=kept.result, result_url=kept.url, result_url_expires_at=kept.expires_at)
+            return msgspec.structs.replace(settlement, failure_code="internal", failure=_NOT_KEPT)
+        return msgspec.structs.replace(
+            settlement, result=kept.result, result_url=kept.url, result_url_expires_at=kept.expires_at
+        )
 
     def _settlement(self, job: Job, seen: ProviderJob, *, began: bool) -> Settlement:
         tariff, wait_ms = self._model.tariff, job.awaited_ms + _WEBHOOK_MS

@@ -15,9 +15,11 @@ import asyncio
 import random
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
+
+import msgspec
 
 from gate.domain import lending, meter
 from gate.domain.job import Job
@@ -82,7 +84,7 @@ class Holding:
         """
         await self._follow(policy.config)
         shard = zlib.crc32(job.job_id.encode()) % policy.config.budget_shards
-        job = replace(job, shard=shard)
+        job = msgspec.structs.replace(job, shard=shard)
         moves = meter.moves_to_hold(
             job,
             policy.plan,

@@ -24,34 +24,39 @@ from gate.money import OF_A_HANDOVER, OF_A_TOKEN, Operations, Spent, Tariff
 from gate.ports import ProviderJob, ProviderState, ProviderUsage
 
 _USAGE_PER_HOLD_MAX = 10
+_PLAIN = Operations()
 
 
 def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int) -> Settlement:
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
-    settlement = Settlement(state=JobState.SETTLED, microdollars=job.held_microdollars, gpu_ms=job.held_gpu_ms)
+    microdollars, gpu_ms, spent = job.held_microdollars, job.held_gpu_ms, None
     if ended.usage is not None and _believable(ended.usage, job):
-        spent = replace(
-            _spent(ended.usage, tariff, wait_ms=wait_ms), tokens=ended.usage.tokens, operations=_operations(job)
-        )
-        settlement = replace(
-            settlement,
-            microdollars=tariff.microdollars(spent),
-            gpu_ms=spent.execution_ms + spent.start_ms,
-            spent=spent,
-        )
+        spent = _spent(ended.usage, tariff, wait_ms=wait_ms, does=_operations(job))
+        microdollars, gpu_ms = tariff.microdollars(spent), spent.execution_ms + spent.start_ms
     failure = failure_of(ended)
-    if failure is None:
-        return settlement
-    return replace(settlement, failure_code=failure.code, failure=failure.public_message)
+    return Settlement(
+        state=JobState.SETTLED,
+        microdollars=microdollars,
+        gpu_ms=gpu_ms,
+        spent=spent,
+        failure_code=failure and failure.code,
+        failure=failure and failure.public_message,
+    )
 
 
-def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int) -> Spent:
+def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int, does: Operations) -> Spent:
     """Return what a job pays for: its part of its worker's life; where that is untold, all that it may have cost."""
     life = usage.life
     if life is None:
         # Whether the job waited for a start or in a queue is not known; it pays as if for a start.
         start_ms = usage.start_ms or min(usage.delay_ms, tariff.start_ms_max)
-        return Spent(execution_ms=usage.execution_ms, start_ms=start_ms, wait_ms=wait_ms)
+        return Spent(
+            execution_ms=usage.execution_ms,
+            start_ms=start_ms,
+            wait_ms=wait_ms,
+            operations=does,
+            tokens=usage.tokens,
+        )
     # A gap above the idle timeout is a worker that the owner keeps running, which no caller causes.
     gap_ms = min(life.gap_ms, tariff.idle_ms)
     tail_ms = tariff.idle_ms if tariff.gpu.bills_idle else 0
@@ -61,12 +66,14 @@ def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int) -> Spent:
         idle_ms=gap_ms + (tail_ms if usage.start_ms else 0),
         before_ms=life.before_ms + (0 if usage.start_ms else tail_ms),
         wait_ms=wait_ms,
+        operations=does,
+        tokens=usage.tokens,
     )
 
 
 def _operations(job: Job) -> Operations:
     """Return what hop 1 does for a job from its hold to its settlement."""
-    does = Operations()
+    does = _PLAIN
     if job.token_id:
         does += OF_A_TOKEN
     return does + OF_A_HANDOVER if job.provider_job_id else does
@@ -101,7 +108,9 @@ def settlement_when_stopped(
         start_ms = min(elapsed_ms - execution_ms, tariff.start_ms_max)
         last = replace(last, usage=ProviderUsage(execution_ms=execution_ms, start_ms=start_ms))
     settlement = settlement_for(last, job, tariff, wait_ms=wait_ms)
-    return replace(settlement, failure_code=JobCancelledError.code, failure=JobCancelledError.default_message)
+    return msgspec.structs.replace(
+        settlement, failure_code=JobCancelledError.code, failure=JobCancelledError.default_message
+    )
 
 
 def failure_of(ended: ProviderJob) -> GateError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -90,4 +90,4 @@ class Results:
         if expires_at is None or expires_at > self._clock.now() or self._store is None:
             return job
         link = await self._store.link(job.job_id)
-        return replace(job, result_url=link.url, result_url_expires_at=link.expires_at)
+        return msgspec.structs.replace(job, result_url=link.url, result_url_expires_at=link.expires_at)
