@@ -7,8 +7,8 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -118,6 +118,7 @@ class HttpHost:
         self._bytes_out_max = bytes_out_max
         self._transport = transport
         self._sleep = sleep
+        self._translating = _Translating(name)
         self._exchanges: Exchanges | None = None
 
     async def ask(self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0) -> Answer:
@@ -153,7 +154,7 @@ class HttpHost:
         pauses = _Pauses(patience_seconds)
         while True:
             begun = time.monotonic()
-            with self._errors_translated():
+            with self._translating:
                 reply = await self._send(make(), read_seconds, accept="text/event-stream, application/json")
                 async with aclosing(reply):
                     if _is_event_stream(reply):
@@ -175,21 +176,12 @@ class HttpHost:
 
     async def _once(self, ask: Ask, read_seconds: float) -> Answer:
         begun = time.monotonic()
-        with self._errors_translated():
+        with self._translating:
             reply = await self._send(ask, read_seconds, accept="application/json")
             try:
                 return await self._answer(reply, begun, read_seconds)
             finally:
                 await reply.aclose()
-
-    @contextmanager
-    def _errors_translated(self) -> Iterator[None]:
-        try:
-            yield
-        except _NEVER_SENT as exc:
-            raise ProviderUnavailableError(f"{self._name}: {type(exc).__name__}; nothing was sent") from exc
-        except (httpx.HTTPError, TimeoutError) as exc:
-            raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
     async def _send(self, ask: Ask, read_seconds: float, *, accept: str) -> Reply:
         """Return the reply once its headers are there. Whoever asks closes it."""
@@ -236,6 +228,21 @@ class HttpHost:
             kept = partial(KeptConnections, connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
             self._exchanges = OverHttpx(self._transport) if self._transport else kept()
         return self._exchanges
+
+
+class _Translating:
+    """Says errors of the transport in the gate's words."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        if isinstance(exc, _NEVER_SENT):
+            raise ProviderUnavailableError(f"{self._name}: {type(exc).__name__}; nothing was sent") from exc
+        if isinstance(exc, httpx.HTTPError | TimeoutError):
+            raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
 
 class _Pauses:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from gate.domain.job import Job, Settlement
@@ -40,20 +39,9 @@ class Settling:
         """Await something that goes on to its end even if the one who awaits it is cancelled."""
         return await asyncio.shield(self.detach(work))
 
-    @asynccontextmanager
-    async def on_error(self, job: Job) -> AsyncIterator[None]:
+    def on_error(self, job: Job) -> OnError:
         """Settle or release a held job if what is done for it raises an error, and let the error pass."""
-        try:
-            yield
-        except ProviderError as exc:
-            await self.settle(job, settlement_after(exc, job), reason=str(exc))
-            raise
-        except KilledError:
-            raise  # Whoever stops the job settles it, at what it used.
-        except Exception as exc:
-            # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
-            await self.settle(job, settlement_after(JobFailedError(), job), reason=type(exc).__name__)
-            raise
+        return OnError(self, job)
 
     def detach(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Future[_Result]:
         """Let something end by itself. The loop forgets tasks that nobody holds on to."""
@@ -87,3 +75,23 @@ class Settling:
         )
         if (job.settled_microdollars or 0) > job.held_microdollars:
             self._log.error("job.over_hold", job_id=job.job_id, hint="is the provider's execution timeout set?")
+
+
+class OnError:
+    """What `Settling.on_error` returns: a context, and no generator, because each request goes through two."""
+
+    def __init__(self, settling: Settling, job: Job) -> None:
+        self._settling = settling
+        self._job = job
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        if isinstance(exc, ProviderError):
+            await self._settling.settle(self._job, settlement_after(exc, self._job), reason=str(exc))
+        elif isinstance(exc, KilledError):
+            pass  # Whoever stops the job settles it, at what it used.
+        elif isinstance(exc, Exception):
+            # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
+            lost = settlement_after(JobFailedError(), self._job)
+            await self._settling.settle(self._job, lost, reason=type(exc).__name__)
