@@ -39,8 +39,8 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
         microdollars=microdollars,
         gpu_ms=gpu_ms,
         spent=spent,
-        failure_code=failure and failure.code,
-        failure=failure and failure.public_message,
+        failure_code=failure.code if failure else None,
+        failure=failure.public_message if failure else None,
     )
 
 
