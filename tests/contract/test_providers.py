@@ -97,6 +97,8 @@ class TestLocalProvider(ProviderContract):
 class ScriptedHost:
     """The script as a host."""
 
+    took = (150, 900)
+
     def __init__(self) -> None:
         self.act = Act(usage=ProviderUsage(execution_ms=150, start_ms=900))
         self.webhooks: list[str | None] = []

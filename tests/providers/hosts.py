@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import httpx
 
@@ -52,6 +52,10 @@ class Host(Protocol):
     """What a contract test does to a host, whatever its provider is."""
 
     @property
+    def took(self) -> tuple[int, int]:
+        """How long a finished job executes, and how long its worker started, in milliseconds."""
+
+    @property
     def webhook(self) -> str | None:
         """Whom the host was told to tell of the latest job's end."""
 
@@ -83,6 +87,8 @@ class Host(Protocol):
 @dataclass
 class HttpDouble:
     """A host over a transport: notes each request, and answers by what `reply` says at the moment."""
+
+    took: ClassVar[tuple[int, int]] = (150, 900)
 
     reply: Callable[[httpx.Request], httpx.Response]
     requests: list[httpx.Request] = field(default_factory=list)

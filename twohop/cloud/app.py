@@ -105,8 +105,9 @@ class _JobApi:
         job = self._find(request)
         if job is None:
             return _error(404, "job not found")
-        outputs = [{"output": job.output}] if job.status == "COMPLETED" else []
-        return JSONResponse({"status": job.status, "stream": outputs})
+        parts, job.parts = job.parts, []
+        outputs = [*parts, job.output] if job.status == "COMPLETED" else parts
+        return JSONResponse({"status": job.status, "stream": [{"output": output} for output in outputs]})
 
     async def cancel(self, request: Request) -> Response:
         job = self._find(request)

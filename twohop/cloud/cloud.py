@@ -34,6 +34,10 @@ class Work:
     execution_ms: float
     outputs: Any = None
     failure: wire.WorkFailure | None = None
+    parts: Sequence[str] = ()
+    """What it writes before its end; all of it can be streamed as soon as it runs."""
+    error: str | None = None
+    """With which the handler dies; nobody tells what the job took but RunPod."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,6 +164,7 @@ class Cloud:
             worker.timer.cancel()
         job.status, job.taken_ms, job.tries = "IN_PROGRESS", self.timers.now_ms(), job.tries + 1
         work = self.work(job.input)
+        job.parts = list(work.parts)
         if self.dice.hit("crashed", self.faults.crashed):
             after_ms = work.execution_ms * self.dice.of("crash").random()
             worker.take(job, after_ms=after_ms, then=lambda: self._crash(worker))
@@ -169,6 +174,12 @@ class Cloud:
             worker.take(job, after_ms=work.execution_ms, then=lambda: self._complete(job, worker, work))
 
     def _complete(self, job: CloudJob, worker: FakeWorker, work: Work) -> None:
+        if work.error is not None:
+            worker.drop(job)
+            job.error = work.error
+            self._end(job, "FAILED")
+            self._after(worker)
+            return
         usage = worker.finish(job)
         job.usage_told = not self.dice.hit("usage_missing", self.faults.usage_missing)
         job.usage_told_from = 2 if self.dice.hit("usage_late", self.faults.usage_late) else 0

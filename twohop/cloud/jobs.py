@@ -42,6 +42,8 @@ class CloudJob:
     execution_ms: int | None = None
     output: Any = None
     error: str | None = None
+    parts: list[str] = field(default_factory=list)
+    """Written, and not streamed yet."""
     tries: int = 0
     asked: int = 0
     """How often it was asked for after its end."""

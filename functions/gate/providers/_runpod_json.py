@@ -65,7 +65,10 @@ def _final_job(job_id: str, state: ProviderState, fields: dict[str, Any]) -> Pro
 
 
 def _usage(fields: dict[str, Any]) -> ProviderUsage | None:
-    """Read what a job took. What one took that was tried more than once, RunPod does not say: it pays its hold."""
+    """Read what a job took. What one took that was tried more than once, RunPod does not say: it pays its hold.
+
+    Source of `retries`: RunPod's own Go SDK, pkg/sdk/endpoint/types.go; the documentation does not show it.
+    """
     execution_ms = _milliseconds(fields.get("executionTime"))
     if execution_ms is None or fields.get("retries"):
         return None
