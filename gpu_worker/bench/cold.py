@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from bench.live import BenchError, Place, base_environment, live
 from bench.machine import drop_caches
 from bench.processes import running
-from bench.servers import HERE, Server
+from bench.servers import HERE, OURS, Server
 
+TORCH_FIRST = f"{OURS}, EARLY=off"
+"""Whose first answer waits for torch."""
 PIPELINE = "transformers pipeline, no server"
 _POLL_SECONDS = 0.005
 _SECONDS_MAX = 180.0
@@ -21,6 +24,9 @@ Start = Callable[[], float]
 def starts(servers: Sequence[Server], places: Mapping[str, Place]) -> dict[str, Start]:
     """Return what is to be started, by name. Nothing is kept on a core: imports may use all of them."""
     named = {server.name: _server(server, places[server.name]) for server in servers}
+    ours = next(server for server in servers if server.name == OURS)
+    torch_first = replace(ours, name=TORCH_FIRST, env={**ours.env, "EARLY": "off"})
+    named = {OURS: named[OURS], TORCH_FIRST: _server(torch_first, places[OURS]), **named}
     return named | {PIPELINE: _pipeline(next(iter(places[name] for name in places if "transformers" in name)))}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from bench.corpus import Mix
 from bench.figures import Spread, quantile, ratios
 from bench.machine import Machine
 from bench.served import CHECKED_EVERY, COSINE_MIN, Case, Results, Served
@@ -15,6 +16,9 @@ from bench.servers import OURS
 
 _NONE = "-"
 _HEAD = "# Benchmarks\n\nEach section is written by the command that measured it; none is edited by hand.\n"
+
+_GOALS = {(Mix.QUERIES, 32): 3.0, (Mix.MIXTURE, 32): 2.5}
+"""How many times the best peer's texts a second are aimed at, by mix and clients."""
 
 Starts = Mapping[str, Sequence[float]]
 
@@ -57,7 +61,10 @@ def write(path: Path, section: str, *, title: str = "") -> None:
 
 def section(found: Findings) -> str:
     """Return the section of the servers under load."""
-    return "\n\n".join(["## The worker", _told(found), *_cases(found), _memory(found), _again(found)]) + "\n"
+    return (
+        "\n\n".join(["## The worker", _told(found), _goals(found), *_cases(found), _memory(found), _again(found)])
+        + "\n"
+    )
 
 
 def starts_section(run: Run, warm: Starts, dropped: Starts | None) -> str:
@@ -114,6 +121,21 @@ def _cases(found: Findings) -> Iterator[str]:
     for case, results in found.results.items():
         rows = [_row(name, served, results[OURS]) for name, served in results.items()]
         yield f"### {_title(case)}\n\n{_table(head, rows)}"
+
+
+def _goals(found: Findings) -> str:
+    """Hold the goals against the best peer of each case that has one."""
+    rows = []
+    for case, results in found.results.items():
+        goal = _GOALS.get((case.mix, case.clients))
+        peers = {name: one for name, one in results.items() if name != OURS and one.right}
+        if goal is None or not (peers and results[OURS].right):
+            continue
+        best = max(peers, key=lambda name: Spread.of(peers[name].texts_per_second).median)
+        ratio = ratios(results[OURS].texts_per_second, peers[best].texts_per_second)
+        met = "yes" if ratio.median >= goal else "**no**"
+        rows.append([f"{_title(case)}, beside {best}", f"≥ {goal:g} x", _spread(ratio, _times), met])
+    return _table(("texts a second, beside the best peer", "goal", "measured: median (min to max)", "met"), rows)
 
 
 def _title(case: Case) -> str:

@@ -47,6 +47,17 @@ def test_a_ratio_is_of_paired_rounds() -> None:
     assert "| 2.00 x (2.00 x to 4.00 x) |" in section(findings(served(5, 10, 10)))
 
 
+def test_a_goal_is_held_against_the_best_peer_that_answers_rightly() -> None:
+    found = findings(served(5, 10, 10))
+    found.results[CASE]["slow"] = served(1, 1, 1)
+    found.results[CASE]["wrong"] = served(90, 90, 90, cosine_min=0.9)
+
+    told = section(found)
+    assert "| Short queries, 32 clients, beside peer | ≥ 3 x | 2.00 x (2.00 x to 4.00 x) | **no** |" in told
+    found.results[CASE]["peer"] = served(2, 10, 5)
+    assert "| Short queries, 32 clients, beside peer | ≥ 3 x | 4.00 x (4.00 x to 5.00 x) | yes |" in section(found)
+
+
 def test_a_fast_wrong_answer_is_no_answer() -> None:
     told = section(findings(served(1_000, 1_000, 1_000, cosine_min=0.99)))
 
