@@ -248,17 +248,24 @@ def served_model(settings: Settings, *, on: date) -> ServedModel:
     """Return the model with its prices.
 
     Raises:
-        SettingsError: the hardware has no price; a model that cannot be priced is not served.
+        SettingsError: the hardware has no price, or bills a time that nobody stated; a model that cannot be priced is
+            not served.
     """
     if settings.hardware == "own":
         gpu = own_price(nanodollars_per_second=settings.price_nanodollars_per_second, on=on)
     else:
         gpu = gpu_price(settings.hardware, on=on)
+    if gpu.bills_image_pull and settings.pull_seconds is None:
+        raise SettingsError(
+            f"PULL_SECONDS is not set: {settings.hardware} bills the image's download as well; say in functions/.env "
+            "how long it takes at most, and 0 if the machine always runs"
+        )
     tariff = Tariff(
         gpu=gpu,
         gate=gate_price(on=on),
         start_ms_max=settings.start_seconds_max * 1000,
         idle_ms=settings.idle_seconds * 1000,
+        pull_ms=(settings.pull_seconds or 0) * 1000,
     )
     return ServedModel(
         name=settings.model_name,

@@ -131,15 +131,22 @@ class Tariff:
     """Longest billed start of a worker."""
     idle_ms: int
     """The worker's idle timeout: how long it is billed after its last job."""
+    pull_ms: int = 0
+    """Fetching the image, before the worker's own first moment; it counts where the provider bills it."""
     gate_vcpus: float = 1.0
     gate_gib: float = 0.5
+
+    @property
+    def billed_pull_ms(self) -> int:
+        """What a start costs before its worker can measure anything."""
+        return self.pull_ms if self.gpu.bills_image_pull else 0
 
     def worst_case_microdollars(self, *, execution_ms_max: int, wait_ms_max: int) -> int:
         """Return the most that a job can cost whose execution the provider stops at `execution_ms_max`."""
         return self.microdollars(
             Spent(
                 execution_ms=execution_ms_max,
-                start_ms=self.start_ms_max,
+                start_ms=self.start_ms_max + self.billed_pull_ms,
                 wait_ms=wait_ms_max,
                 operations=Operations() + OF_A_TOKEN + OF_A_HANDOVER,
             )

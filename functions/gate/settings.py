@@ -78,6 +78,8 @@ class Settings:
     execution_seconds_max: int
     start_seconds_max: int
     """Longest billed start of a worker: container start and model load, not the image's download."""
+    pull_seconds: int | None
+    """Fetching the image when a worker starts; None if nobody said."""
     idle_seconds: int
     """The endpoint's idle timeout as it is set at the provider."""
     wait_seconds_max: int
@@ -125,6 +127,7 @@ class Settings:
             price_nanodollars_per_second=read.number("PRICE_NANODOLLARS_PER_SECOND", 0, least=0),
             execution_seconds_max=read.number("EXECUTION_SECONDS_MAX", 30, least=5),
             start_seconds_max=read.number("START_SECONDS_MAX", 60, least=0),
+            pull_seconds=read.number("PULL_SECONDS", 0, least=0) if read.text("PULL_SECONDS", "") else None,
             idle_seconds=read.number("IDLE_SECONDS", 5, least=0),
             wait_seconds_max=read.number("WAIT_SECONDS_MAX", 120, least=1, most=_WAIT_SECONDS_MOST),
             submit_seconds_max=read.number("SUBMIT_SECONDS_MAX", 3600, least=10, most=_SUBMIT_SECONDS_MOST),

@@ -18,6 +18,8 @@ from twohop.cloud.worker import LoopTimers
 from twohop.traces import code_day
 
 _HARDWARE = ["runpod/AMPERE_16", "runpod/ADA_80_PRO"]
+_BILLED_OTHERWISE = ["modal/A10", "cloudrun/L4", "replicate/T4", "huggingface/AWS_T4", "fal/H200"]
+"""The processors beside the GPU, the download, by 100 ms, by the minute, by the hour's rate."""
 
 
 def work(job_input: Mapping[str, Any]) -> Work:
@@ -28,7 +30,13 @@ async def play(hardware: str, endpoint: Endpoint) -> tuple[int, Cloud]:
     """Return what the ledger settles for the GPU, and the cloud with its bill, after a day and its last tail."""
     price = gpu_price(hardware, on=EPOCH.date())
     gate = gate_price(on=EPOCH.date())
-    tariff = Tariff(gpu=price, gate=gate, start_ms_max=60_000, idle_ms=round(endpoint.idle_ms))
+    tariff = Tariff(
+        gpu=price,
+        gate=gate,
+        start_ms_max=60_000,
+        idle_ms=round(endpoint.idle_ms),
+        pull_ms=round(endpoint.pull_ms),
+    )
     cloud = Cloud(timers=LoopTimers(), prices=[(0, price)], work=work, endpoint=endpoint)
     job, told = make_job(held_gpu_ms=90_000), []
     cloud.on_end = lambda ended: told.append(settlement_for(job_of(ended.to_json()), job, tariff, wait_ms=0))
@@ -46,6 +54,17 @@ async def play(hardware: str, endpoint: Endpoint) -> tuple[int, Cloud]:
 def test_the_ledger_and_the_bill_agree_on_a_day_of_bursts(hardware: str, jobs_per_worker: int) -> None:
     """To a thousandth, with some 1 350 starts, and never below the bill."""
     endpoint = Endpoint(jobs_per_worker=jobs_per_worker, scale_ms=15_000)
+
+    settled, cloud = run_virtual(play(hardware, endpoint))
+
+    billed = cloud.spent_microdollars()
+    assert billed <= settled <= billed * 1.001
+
+
+@pytest.mark.parametrize("hardware", _BILLED_OTHERWISE)
+def test_they_agree_however_a_provider_bills(hardware: str) -> None:
+    """Each by its own table: what is billed of a worker's life, and in which steps."""
+    endpoint = Endpoint(jobs_per_worker=4, scale_ms=15_000)
 
     settled, cloud = run_virtual(play(hardware, endpoint))
 

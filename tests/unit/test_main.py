@@ -43,6 +43,7 @@ def test_a_complete_deployed_instance_starts() -> None:
         pytest.param({"SIGN_IN": "dev", "DEV_SIGN_IN_SECRET": "d" * 64}, "SIGN_IN=dev", id="dev-sign-in"),
         pytest.param({"RUNPOD_API_KEY": ""}, "RUNPOD_API_KEY", id="no-key"),
         pytest.param({"HARDWARE": "runpod/TOASTER"}, "TOASTER", id="no-price"),
+        pytest.param({"HARDWARE": "cloudrun/L4"}, "PULL_SECONDS", id="no-word-on-what-is-billed"),
         pytest.param({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS", id="any-origin"),
     ],
 )

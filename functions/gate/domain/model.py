@@ -32,4 +32,4 @@ class ServedModel:
     @property
     def worst_case_gpu_ms(self) -> int:
         """The GPU time that is held for one job."""
-        return self.execution_ms_max + self.tariff.start_ms_max
+        return self.execution_ms_max + self.tariff.start_ms_max + self.tariff.billed_pull_ms

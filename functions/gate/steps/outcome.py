@@ -46,10 +46,11 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
 
 def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int, does: Operations) -> Spent:
     """Return what a job pays for: its part of its worker's life; where that is untold, all that it may have cost."""
-    life = usage.life
+    life, pull_ms = usage.life, tariff.billed_pull_ms
+    told_ms = usage.start_ms and usage.start_ms + pull_ms
     if life is None:
         # Whether the job waited for a start or in a queue is not known; it pays as if for a start.
-        start_ms = usage.start_ms or min(usage.delay_ms, tariff.start_ms_max)
+        start_ms = told_ms or min(usage.delay_ms, tariff.start_ms_max + pull_ms)
         return Spent(
             execution_ms=usage.execution_ms,
             start_ms=start_ms,
@@ -62,9 +63,9 @@ def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int, does: Operatio
     tail_ms = tariff.idle_ms if tariff.gpu.bills_idle else 0
     return Spent(
         execution_ms=life.share_ms,
-        start_ms=usage.start_ms,
+        start_ms=told_ms,
         idle_ms=gap_ms + (tail_ms if usage.start_ms else 0),
-        before_ms=life.before_ms + (0 if usage.start_ms else tail_ms),
+        before_ms=life.before_ms + (0 if usage.start_ms else pull_ms + tail_ms),
         wait_ms=wait_ms,
         operations=does,
         tokens=usage.tokens,
