@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import httpx
 
@@ -43,7 +43,6 @@ class KeptConnections(httpx.AsyncBaseTransport):
         self._places = asyncio.Semaphore(connections_max)
         self._kept_seconds = kept_seconds
         self._resting: dict[Origin, deque[Connection]] = {}
-        self._tls: ssl.SSLContext | None = None
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -133,7 +132,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
             try:
                 async with asyncio.timeout(seconds):
                     _, made = await loop.create_connection(
-                        lambda: Connection(origin), name, port, ssl=self._tls_of(scheme)
+                        lambda: Connection(origin), name, port, ssl=_tls_of(scheme)
                     )
             except TimeoutError as exc:
                 if not tries_left:
@@ -144,14 +143,6 @@ class KeptConnections(httpx.AsyncBaseTransport):
             else:
                 return made
         raise AssertionError("the last try returns or raises")
-
-    def _tls_of(self, scheme: bytes) -> ssl.SSLContext | None:
-        if scheme == b"http":
-            return None
-        if scheme != b"https":
-            raise httpx.UnsupportedProtocol(f"{scheme!r} is not spoken here")
-        self._tls = self._tls or httpx.create_ssl_context()
-        return self._tls
 
     def _put(self, connection: Connection) -> None:
         """Take a connection back, for the next request or to close it."""
@@ -224,6 +215,18 @@ class _Target:
 def _target(url: str) -> _Target:
     parsed = httpx.URL(url)
     return _Target(origin=_origin(parsed), host=parsed.netloc, path=parsed.raw_path)
+
+
+def _tls_of(scheme: bytes) -> ssl.SSLContext | None:
+    if scheme == b"http":
+        return None
+    if scheme != b"https":
+        raise httpx.UnsupportedProtocol(f"{scheme!r} is not spoken here")
+    return _tls()
+
+
+_tls = cache(httpx.create_ssl_context)
+"""One for all connections: reading the certificates of those whom everybody trusts takes 20 ms."""
 
 
 def _origin(url: httpx.URL) -> Origin:

@@ -65,6 +65,8 @@ def measure(run: Run) -> Finding:
 
 def _start(run: Run, gate: Gate, around: Around, found: _Starts) -> None:
     home = run.home(gate)
+    with standing(gate, around, home=home, cores=run.cores, core=None):
+        pass  # Its files were dropped with those of the gate before it.
     with standing(gate, around, home=home, cores=run.cores, core=None) as one:
         found.warm.append(one.start_seconds)
         time.sleep(_REST_SECONDS)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from gate.connections import KeptConnections
+from gate.connections import KeptConnections, _tls
 
 TIMEOUTS = {"connect": 5.0, "pool": 5.0, "write": 5.0, "read": 5.0}
 
@@ -62,6 +62,7 @@ async def port(certificate: Path) -> AsyncIterator[int]:
 
 
 async def ask(port: int) -> list[bytes]:
+    _tls.cache_clear()  # Each test trusts somebody else.
     connections = KeptConnections(connections_max=1, kept_seconds=5)
     bodies = []
     try:
