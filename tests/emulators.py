@@ -1,4 +1,4 @@
-"""The official Firestore emulator: one that runs already, or one that is started here and stopped for sure."""
+"""The official Firestore and Pub/Sub emulators: ones that run already, or are started here and stopped for sure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,17 @@ from tests.missing import missing
 _MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _CACHED = ".cache/firebase/emulators"
 _IN_CLOUD_CLI = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
+_PUBSUB_IN_CLOUD_CLI = "platform/pubsub-emulator/lib"
 _START_SECONDS_MAX = 60.0
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _REMEDY = (
     "Install Java 17 or later and the emulator: `npx firebase-tools setup:emulators:firestore`, or "
     "`gcloud components install cloud-firestore-emulator`, or set FIRESTORE_EMULATOR_HOST to one that runs"
+)
+_PUBSUB_REMEDY = (
+    "Install Java 17 or later and the emulator: `gcloud components install pubsub-emulator`, or set "
+    "PUBSUB_EMULATOR_HOST to one that runs"
 )
 _project_numbers = itertools.count(1)
 
@@ -38,6 +43,14 @@ def firestore_emulator() -> str:
     host, reason = _firestore()
     if host is None:
         missing(f"the Firestore emulator ({reason})", _REMEDY)
+    return host
+
+
+def pubsub_emulator() -> str:
+    """Return the `host:port` of a Pub/Sub emulator, or skip the test."""
+    host = _pubsub()
+    if host is None:
+        missing("the Pub/Sub emulator", _PUBSUB_REMEDY)
     return host
 
 
@@ -96,16 +109,26 @@ def _firestore() -> tuple[str | None, str]:
     if java is None:
         return None, "no Java found"
     jars = [*_cached_jars(), *_cloud_cli_jars()]
-    started = (host for jar in jars if (host := _start(java, jar)))
+    started = (host for jar in jars if (host := _start(java, "-cp", str(jar), _MAIN_CLASS)))
     return next(started, None), "its jar does not start" if jars else "its jar was not found"
 
 
-def _start(java: str, jar: Path) -> str | None:
+@cache
+def _pubsub() -> str | None:
+    running, java, sdk = os.environ.get("PUBSUB_EMULATOR_HOST"), _java(), _cloud_cli()
+    if running or java is None or sdk is None:
+        return running
+    jars = sorted((sdk / _PUBSUB_IN_CLOUD_CLI).glob("cloud-pubsub-emulator-*.jar"))
+    started = (host for jar in jars if (host := _start(java, "-jar", str(jar))))
+    return next(started, None)
+
+
+def _start(java: str, *program: str) -> str | None:
     host = f"127.0.0.1:{free_port()}"
     # Serial collection and the first compiler alone start it a third faster, and leave cores to the tests.
     quick = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m"]
-    address = ["--host", "127.0.0.1", "--port", host.partition(":")[2]]
-    process = start_for_this_run([java, *quick, "-cp", str(jar), _MAIN_CLASS, *address])
+    address = ["--host=127.0.0.1", f"--port={host.partition(':')[2]}"]
+    process = start_for_this_run([java, *quick, *program, *address])
     if answers(f"http://{host}/", process):
         return host
     stop(process)
@@ -124,13 +147,19 @@ def _cached_jars() -> list[Path]:
 
 
 def _cloud_cli_jars() -> list[Path]:
+    sdk = _cloud_cli()
+    jar = sdk / _IN_CLOUD_CLI if sdk else None
+    return [jar] if jar and jar.is_file() else []
+
+
+def _cloud_cli() -> Path | None:
+    """Return where the Google Cloud CLI lies."""
     gcloud = shutil.which("gcloud")
     if gcloud is None:
-        return []
+        return None
     question = [gcloud, "info", "--format=value(installation.sdk_root)"]
     told = subprocess.run(question, capture_output=True, text=True, timeout=60, check=False)
-    jar = Path(told.stdout.strip()) / _IN_CLOUD_CLI
-    return [jar] if jar.is_file() else []
+    return Path(told.stdout.strip()) if told.stdout.strip() else None
 
 
 def _die_with_parent() -> None:

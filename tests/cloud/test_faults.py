@@ -26,6 +26,7 @@ from twohop.cloud.worker import LoopTimers
 
 SECOND = 160
 """Micro-dollars of runpod/AMPERE_16."""
+NONE = CloudFaults()
 WEBHOOK = "https://hop1.example/webhook"
 
 
@@ -50,14 +51,14 @@ class Rented:
         )
 
 
-def rent(endpoint: Endpoint | None = None, **faults: float) -> Rented:
+def rent(faults: CloudFaults = NONE, *, endpoint: Endpoint | None = None) -> Rented:
     return Rented(
         Cloud(
             timers=LoopTimers(),
             prices=[(0, gpu_price("runpod/AMPERE_16", on=NOON.date()))],
             work=work,
             endpoint=endpoint or Endpoint(pull_ms=2_000, start_ms=8_000, idle_ms=5_000),
-            faults=CloudFaults(**faults),
+            faults=faults,
         )
     )
 
@@ -81,7 +82,7 @@ async def test_a_job_that_comes_alone_pays_the_cold_start_and_the_idle_tail() ->
 
 async def test_a_slow_start_is_billed_three_times() -> None:
     """24 s start + 2 s + 5 s tail, and its job says so."""
-    rented = rent(start_slow=1)
+    rented = rent(CloudFaults(start_slow=1))
     job = await rented.provider.submit(make_order(), wait_seconds=60)
     await asyncio.sleep(60)
 
@@ -92,7 +93,7 @@ async def test_a_slow_start_is_billed_three_times() -> None:
 
 async def test_a_throttled_request_was_not_taken_and_is_not_billed() -> None:
     """It is tried again for a while, and then the caller is asked to come back."""
-    rented = rent(throttled=1)
+    rented = rent(CloudFaults(throttled=1))
 
     with pytest.raises(ProviderUnavailableError) as caught:
         await rented.provider.submit(make_order(), wait_seconds=60)
@@ -103,7 +104,7 @@ async def test_a_throttled_request_was_not_taken_and_is_not_billed() -> None:
 
 async def test_a_lost_answer_may_have_started_a_job_and_is_billed() -> None:
     """It has, here."""
-    rented = rent(answer_lost=1)
+    rented = rent(CloudFaults(answer_lost=1))
 
     with pytest.raises(ProviderTimeoutError) as caught:
         await rented.provider.submit(make_order(), wait_seconds=60)
@@ -114,7 +115,7 @@ async def test_a_lost_answer_may_have_started_a_job_and_is_billed() -> None:
 
 async def test_a_job_whose_workers_crash_is_tried_again_and_pays_its_hold() -> None:
     """Three tries, three starts; what each took nobody tells."""
-    rented = rent(crashed=1)
+    rented = rent(CloudFaults(crashed=1))
     job = await rented.provider.submit(make_order(), wait_seconds=90)
 
     assert (job.state, job.usage) == (ProviderState.FAILED, None)
@@ -125,7 +126,7 @@ async def test_a_job_whose_workers_crash_is_tried_again_and_pays_its_hold() -> N
 async def test_a_job_that_is_tried_for_ever_ends_with_its_lifetime() -> None:
     """Hop 1 gives each job one; without it the loop would be billed for a day."""
     endless = Endpoint(pull_ms=0, start_ms=1_000, retries_max=10**9)
-    rented = rent(endless, crashed=1)
+    rented = rent(CloudFaults(crashed=1), endpoint=endless)
     job = rented.cloud.submit({}, policy=Policy(ttl_ms=120_000))
     await asyncio.sleep(110)
     tried = rented.cloud.retried
@@ -140,7 +141,7 @@ async def test_a_job_that_is_tried_for_ever_ends_with_its_lifetime() -> None:
 
 async def test_a_job_that_runs_too_long_is_stopped_at_the_timeout_of_its_order() -> None:
     """So the execution timeout that hop 1 sets is what the hold says it is."""
-    rented = rent(timed_out=1)
+    rented = rent(CloudFaults(timed_out=1))
     job = await rented.provider.submit(make_order(execution_ms_max=7_000), wait_seconds=60)
 
     assert (job.state, job.failure_code) == (ProviderState.FAILED, "deadline-exceeded")
@@ -149,11 +150,15 @@ async def test_a_job_that_runs_too_long_is_stopped_at_the_timeout_of_its_order()
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"), [("usage_missing", [False, False, False]), ("usage_late", [False, True, True])]
+    ("faults", "told"),
+    [
+        pytest.param(CloudFaults(usage_missing=1), [False, False, False], id="never"),
+        pytest.param(CloudFaults(usage_late=1), [False, True, True], id="late"),
+    ],
 )
-async def test_usage_may_never_come_or_come_late(fault: str, told: list[bool]) -> None:
+async def test_usage_may_never_come_or_come_late(faults: CloudFaults, told: list[bool]) -> None:
     """A job pays its hold where it is settled before it says what it took."""
-    rented = rent(**{fault: 1})
+    rented = rent(faults)
     job = rented.cloud.submit({})
     await asyncio.sleep(30)
 
@@ -165,7 +170,7 @@ async def test_usage_may_never_come_or_come_late(fault: str, told: list[bool]) -
 
 async def test_a_finished_job_may_be_forgotten() -> None:
     """As RunPod forgets them after half an hour."""
-    rented = rent(forgotten=1)
+    rented = rent(CloudFaults(forgotten=1))
     job = rented.cloud.submit({})
     await asyncio.sleep(30)
 
@@ -175,18 +180,19 @@ async def test_a_finished_job_may_be_forgotten() -> None:
 @pytest.mark.parametrize(
     ("faults", "answers", "posted_at"),
     [
-        pytest.param({}, [True], [12], id="once"),
-        pytest.param({"webhook_lost": 1}, [True], [], id="lost"),
-        pytest.param({"webhook_doubled": 1}, [True, True], [12, 12], id="doubled"),
-        pytest.param({}, [False, False, False, True], [12, 22, 32], id="not-taken"),
-        pytest.param({}, [False, True], [12, 22], id="taken-at-last"),
+        pytest.param(NONE, [True], [12], id="once"),
+        pytest.param(CloudFaults(webhook_lost=1), [True], [], id="lost"),
+        pytest.param(CloudFaults(webhook_doubled=1), [True, True], [12, 12], id="doubled"),
+        pytest.param(NONE, [False, False, False, True], [12, 22, 32], id="not-taken"),
+        pytest.param(NONE, [False, True], [12, 22], id="taken-at-last"),
     ],
 )
 async def test_a_webhook_comes_as_often_as_runpod_says(
-    faults: dict[str, float], answers: list[bool], posted_at: list[int]
+    faults: CloudFaults, answers: list[bool], posted_at: list[int]
 ) -> None:
     """At most three times, ten seconds apart, until it is answered; or never, or twice at once."""
-    rented, seen = rent(**faults), []
+    rented = rent(faults)
+    seen: list[tuple[int, str, str]] = []
 
     async def post(url: str, fields: dict[str, Any]) -> bool:
         seen.append((round(asyncio.get_running_loop().time()), url, fields["status"]))
@@ -204,7 +210,7 @@ async def test_one_seed_is_one_story() -> None:
     """What went wrong once can be looked at again."""
 
     async def story(seed: int) -> list[tuple[str, int]]:
-        rented = rent(crashed=0.5, timed_out=0.2)
+        rented = rent(CloudFaults(crashed=0.5, timed_out=0.2))
         rented.cloud.dice = Dice(seed)
         jobs = [rented.cloud.submit({}) for _ in range(30)]
         await asyncio.sleep(3_000)

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import functions_framework.aio
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from gate import bootstrap, watchroom
 from gate.ledgers.sqlite import SqliteLedger
+from tests.emulators import fresh_project, pubsub_emulator
 from tests.guard.test_google_budget import BUDGET
 from tests.guard.test_watchdog import ENV
 from tests.makers import make_documents
@@ -88,6 +90,31 @@ def test_googles_budget_message_becomes_an_alert(ledger: str) -> None:
 
     found = alerts(ledger)["google_budget_2026-11"]
     assert (found["state"], found["number"]) == ("warned", 1)
+
+
+@pytest.mark.emulator
+def test_a_budget_message_through_googles_own_emulator_becomes_an_alert(ledger: str) -> None:
+    """As Cloud Billing publishes it and Eventarc hands it over, twice, because Pub/Sub delivers at least once."""
+    project = f"http://{pubsub_emulator()}/v1/projects/{fresh_project()}"
+    topic, subscription = f"{project}/topics/twohop-budget", f"{project}/subscriptions/budget"
+    data = base64.b64encode(json.dumps({**BUDGET, "alertThresholdExceeded": 1.0}).encode()).decode()
+    attributes = {"billingAccountId": "01D4EE-079462-DFD6EC", "budgetId": "b-1", "schemaVersion": "1.0"}
+    with httpx.Client(timeout=30) as http:
+        http.put(topic, json={}).raise_for_status()
+        http.put(subscription, json={"topic": topic.partition("/v1/")[2]}).raise_for_status()
+        http.post(
+            f"{topic}:publish", json={"messages": [{"data": data, "attributes": attributes}]}
+        ).raise_for_status()
+        pulled = http.post(f"{subscription}:pull", json={"maxMessages": 1}).raise_for_status().json()
+    [received] = pulled["receivedMessages"]
+
+    with serve("budget", "cloudevent") as client:
+        for _ in range(2):
+            event = {"message": received["message"], "subscription": subscription}
+            assert client.post("/", headers=EVENT_HEADERS, json=event).status_code == 200
+
+    found = alerts(ledger)["google_budget_2026-11"]
+    assert (found["state"], found["number"]) == ("critical", 1)
 
 
 def test_a_message_that_is_none_of_a_budget_is_not_delivered_for_ever(
