@@ -19,6 +19,7 @@ from gate.settings import LedgerKind
 from tests.cli.conftest import Operator
 from tests.makers import FakeClock, make_job
 from twohop.cli import cli
+from twohop.cost.compare import hardware_names
 
 SMALL = "--calls 2000 --seconds 1.5"
 
@@ -123,19 +124,58 @@ def test_a_bill_above_the_limit_fails(folder: Path) -> None:
 
 
 def test_every_way_is_compared(folder: Path) -> None:
-    """All hardware with a price, serverless and always on; the frontier falls in waiting as it rises in cost."""
+    """Every provider and GPU with a price, serverless, kept on or a machine, in every design that fits it."""
     found = reads(f"{SMALL} --compare --wait 20")
 
-    ways = {(one["hardware"], one["kind"], one["always_on"]) for one in found["options"]}
-    assert ("runpod/ADA_24", "serverless", False) in ways
-    assert ("runpod/ADA_24", "serverless", True) in ways
-    assert ("gce/L4", "machine", True) in ways or ("gce/L4", "machine", False) in ways
-    costs = [one["microdollars"] for one in found["frontier"]]
-    waits = [one["wait_p95_seconds"] for one in found["frontier"]]
+    ways = {(one["hardware"], one["kind"], one["always_on"], one["design"]) for one in found["options"]}
+    assert {hardware for hardware, *_ in ways} == set(hardware_names())
+    for design in ("hold", "poll", "webhook"):
+        assert ("runpod/ADA_24", "serverless", False, design) in ways
+        assert ("runpod/ADA_24", "serverless", True, design) in ways
+        assert any(one[0] == "gce/L4" and one[1] == "machine" and one[3] == design for one in ways)
+    # FastAPI on the GPU itself is only compared where the GPU is always there.
+    assert ("runpod/ADA_24", "serverless", True, "direct") in ways
+    assert ("runpod/ADA_24", "serverless", False, "direct") not in ways
+
+
+def test_the_frontier_waits_less_for_more_money(folder: Path) -> None:
+    """Each of its ways costs more than the one before, and makes callers wait less."""
+    found = reads(f"{SMALL} --compare")["frontier"]
+
+    costs, waits = ([one[name] for one in found] for name in ("microdollars", "wait_mean_seconds"))
+    assert len(found) > 2
     assert costs == sorted(costs)
     assert waits == sorted(waits, reverse=True)
-    assert {one["design"] for one in found["designs"]} == {"hold", "poll", "webhook"}
-    assert "always on is cheaper" in types(f"{SMALL} --compare").stdout
+
+
+def test_the_comparison_fits_80_columns(folder: Path) -> None:
+    """The best few, and all of them when asked."""
+    few, everything = types(f"{SMALL} --compare"), types(f"{SMALL} --compare --all")
+
+    assert len(few.stdout.splitlines()) < 65 < 200 < len(everything.stdout.splitlines())
+    for shown in (few, everything):
+        assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    for words in ("from calls a month", "FastAPI on the GPU itself", "VM", "always on", "webhook"):
+        assert words in few.stdout
+
+
+def test_a_quick_answer_is_near_the_simulated_one(folder: Path) -> None:
+    """By formula, in the same table; exact for one worker and calls by chance."""
+    seldom = "--calls 3000 --seconds 1.5 --shape steady --workers 1"
+    quick, simulated = reads(f"{seldom} --quick"), reads(seldom)
+
+    assert quick["microdollars"] == pytest.approx(simulated["microdollars"], rel=0.03)
+    assert [line["line"] for line in quick["lines"]] == [line["line"] for line in simulated["lines"]]
+    assert "by formula" in types(f"{seldom} --quick").stdout
+    assert "leave --quick out" in types(f"{seldom} --quick --shape bursty").stderr
+
+
+def test_a_trace_has_no_formula(folder: Path) -> None:
+    """So the quick answer is refused, not made up."""
+    result = types(f"{SMALL} --quick --trace azure-code")
+
+    assert result.exit_code == 2
+    assert "leave --quick out" in result.stderr
 
 
 def test_what_if_multiplies_every_price_and_names_what_happened(folder: Path) -> None:

@@ -15,7 +15,7 @@ from twohop.cost.book import Book, book_of
 from twohop.cost.fleet import Lived
 from twohop.cost.forecast import forecast
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.use import used
+from twohop.cost.use import month_of, used
 
 TODAY = date(2026, 11, 25)
 DAYS = 30
@@ -169,7 +169,7 @@ def test_a_million_calls_cost_hop_1_what_adding_it_up_by_hand_gives(design: Desi
     """The three designs differ by what they invoke; the arithmetic is in the comments."""
     scenario = Scenario(calls_per_month=1_000_000, compute_seconds=29.8, design=design, gate_concurrency=1)
 
-    made = bill(used(scenario, _held_one_by_one(), _book()), _book())
+    made = bill(used(scenario, month_of(scenario, _held_one_by_one()), _book()), _book())
 
     assert {key: made.line(key).microdollars for key in lines} == lines
 
@@ -188,7 +188,7 @@ def test_every_bill_is_the_sum_of_its_lines(hardware: str, design: Design) -> No
     made = forecast(Scenario(calls_per_month=500, compute_seconds=1.5, design=design), _book(hardware))
 
     assert made.microdollars == _sum(made.bill) > 0
-    assert made.lived.billed_seconds * 1000 == pytest.approx(
+    assert made.ran.billed_seconds * 1000 == pytest.approx(
         float(sum(line.quantity for line in made.bill.lines if line.key.startswith("gpu"))) * 1000, abs=4
     )
     assert all(line.source and line.as_of <= TODAY and line.explained() for line in made.bill.lines)
@@ -198,7 +198,7 @@ def test_every_bill_is_the_sum_of_its_lines(hardware: str, design: Design) -> No
 @given(st.sampled_from(sorted(SMALL.book.names())), st.fractions(1, 20))
 def test_the_bill_never_falls_as_a_price_rises(name: str, factor: Fraction) -> None:
     """For any price, and any rise."""
-    amounts = used(SMALL.scenario, SMALL.lived, SMALL.book)
+    amounts = used(SMALL.scenario, SMALL.ran.month, SMALL.book)
 
     assert bill(amounts, SMALL.book.multiplied(name, factor)).microdollars >= SMALL.microdollars
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simfaas.ServerlessSimulator import ServerlessSimulator
 
-from twohop.cost.closed_form import always_on_wait, erlang_c, sparse
+from twohop.cost.closed_form import always_on_wait, erlang_c, one_worker
 from twohop.cost.fleet import Lived, Rules, live
 from twohop.cost.traffic import Seconds
 
@@ -62,17 +62,18 @@ def test_cold_starts_come_as_often_as_simfaas_says(rate: float, threshold: float
     assert ours.cold_share == pytest.approx(theirs.get_cold_start_prob(), rel=0.04)
 
 
-def test_rare_calls_cost_what_the_formula_says() -> None:
-    """Where calls do not overlap, the closed form is exact."""
-    rules = Rules(workers_max=1, start_seconds=4.0, idle_seconds=30.0)
-    arrivals, times = _by_chance(rate=1 / 60, seconds=0.01, count=200_000)
+@pytest.mark.parametrize(("rate", "seconds"), [(1 / 60, 0.01), (0.05, 2.0), (0.3, 2.0)])
+def test_one_worker_starts_idles_and_is_waited_for_as_the_formula_says(rate: float, seconds: float) -> None:
+    """M/G/1 with exceptional first service is exact for it, seldom used or busy."""
+    rules = Rules(workers_max=1, start_seconds=4.0, idle_seconds=10.0)
+    arrivals, times = _by_chance(rate=rate, seconds=seconds, count=1_000_000)
 
     lived = live(arrivals, times, rules, until=float(arrivals[-1]))
-    quick = sparse(calls_per_second=1 / 60, compute_seconds=0.01, rules=rules)
+    quick = one_worker(calls_per_second=rate, compute_seconds=seconds, compute_cv=1.0, rules=rules)
 
-    # A start of 4 s is part of the gap until the next call: the formula leaves that out, and so differs by 4/60.
-    assert lived.cold_share == pytest.approx(quick.cold_share, rel=0.08)
-    assert lived.billed_seconds / lived.calls == pytest.approx(quick.billed_seconds_per_call, rel=0.05)
+    assert lived.starts / lived.calls == pytest.approx(quick.cold_share, rel=0.02)
+    assert lived.idle_seconds / lived.calls == pytest.approx(quick.idle_seconds, rel=0.02)
+    assert lived.wait_mean == pytest.approx(quick.wait_mean_seconds, rel=0.02)
 
 
 @pytest.mark.parametrize(

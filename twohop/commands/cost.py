@@ -32,12 +32,14 @@ _QUESTIONS = (
 @click.option("--cold", "cold_start_seconds", type=float, help="Seconds until a new worker computes.")
 @click.option("--shape", help="steady, daily, spiky or bursty.")
 @click.option("--hardware", help="provider/sku, as `twohop prices` lists them.")
-@click.option("--design", help="hold, poll or webhook.")
+@click.option("--design", help="hold, poll, webhook or direct.")
 @click.option("--idle", "idle_seconds", type=float, help="The worker's idle timeout in seconds.")
 @click.option("--workers", "workers_max", type=int, help="Max workers.")
 @click.option("--trace", help="A CSV file of arrivals to replay.")
 @click.option("--set", "also", multiple=True, metavar="FIELD=VALUE", help="Any other field of the file.")
+@click.option("--quick", is_flag=True, help="By formula, at once, instead of by simulation.")
 @click.option("--compare", is_flag=True, help="Every provider, GPU and design, and the best settings for --wait.")
+@click.option("--all", "everything", is_flag=True, help="All that was compared, not the best alone.")
 @click.option(
     "--wait", "wait_seconds", type=float, default=20.0, show_default=True, help="Seconds at most, for 95 %."
 )
@@ -67,6 +69,8 @@ def cost(session: Session, /, **given: Any) -> None:
         microdollars = modes.worst(session, hardware=typed.get("hardware"), workers=typed.get("workers_max"), **given)
     elif given["actual"]:
         microdollars = modes.actual(session, _settings(file, typed, ask=False), **given)
+    elif given["quick"]:
+        microdollars = modes.quick(session, _settings(file, typed, ask=True), **given)
     else:
         microdollars = modes.forecast(session, _settings(file, typed, ask=True), **given)
     if limit is not None and microdollars > limit * 1_000_000:

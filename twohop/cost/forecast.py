@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,10 +11,10 @@ import msgspec
 from gate.prices import Kind
 from twohop.cost.bill import Bill, bill
 from twohop.cost.book import Book
-from twohop.cost.fleet import Lived, Rules, live
-from twohop.cost.scenario import Scenario
+from twohop.cost.fleet import Rules, live
+from twohop.cost.scenario import Design, Scenario
 from twohop.cost.traffic import Seconds, calls
-from twohop.cost.use import Operations, operations, used
+from twohop.cost.use import Month, Operations, month_of, operations, used
 
 _RUNPOD_QUEUE_DELAY_SECONDS = 4.0
 """RunPod's default scaling: by queue delay, of four seconds."""
@@ -25,7 +26,7 @@ class Forecast:
 
     scenario: Scenario
     book: Book
-    lived: Lived
+    ran: Ran
     bill: Bill
 
     @property
@@ -36,7 +37,7 @@ class Forecast:
     @property
     def dollars_per_thousand(self) -> float:
         """Dollars per thousand calls that were served."""
-        return self.microdollars / 1e3 / max(1, self.lived.calls - self.lived.refused)
+        return self.microdollars / 1e3 / max(1, self.ran.calls - self.ran.refused)
 
     @property
     def gpu_share(self) -> float:
@@ -46,13 +47,21 @@ class Forecast:
     @property
     def operations(self) -> Operations:
         """What a call does in Firestore and of functions."""
-        return operations(self.scenario, self.lived)
+        return operations(self.scenario, self.ran.month.wait_mean_seconds)
 
 
 def forecast(scenario: Scenario, book: Book) -> Forecast:
     """Simulate a month and price it."""
-    lived = simulated(scenario, rules_of(scenario, book))
-    return Forecast(scenario=scenario, book=book, lived=lived, bill=bill(used(scenario, lived, book), book))
+    return next(of_designs(scenario, book, [scenario.design]))
+
+
+def of_designs(scenario: Scenario, book: Book, designs: Iterable[Design]) -> Iterator[Forecast]:
+    """Yield a forecast for each design. Workers live the same life in all of them, so it is simulated once."""
+    found = ran(scenario, book)
+    for design in designs:
+        one = changed(scenario, design=design)
+        priced = bill(used(one, found.month, book), book)
+        yield Forecast(scenario=one, book=book, ran=found, bill=priced)
 
 
 def rules_of(scenario: Scenario, book: Book) -> Rules:
@@ -76,14 +85,43 @@ def rules_of(scenario: Scenario, book: Book) -> Rules:
     )
 
 
-@lru_cache(maxsize=256)
-def simulated(scenario: Scenario, rules: Rules) -> Lived:
-    """Run a month; the same month is run once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What is kept of a simulated month once its calls are forgotten."""
+
+    month: Month
+    calls: int
+    refused: int
+    starts: int
+    cold_share: float
+    wait_p95_seconds: float
+    billed_seconds: float
+    useful_seconds: float
+
+
+def ran(scenario: Scenario, book: Book) -> Ran:
+    """Run a month. The design is no part of it, nor is a price: the same month is run once."""
+    alike = changed(scenario, design=Design.HOLD, hardware="", workers_min=0, workers_max=1, idle_seconds=0)
+    return _ran(alike, rules_of(scenario, book))
+
+
+@lru_cache(maxsize=1024)
+def _ran(scenario: Scenario, rules: Rules) -> Ran:
     at, times = _calls(_traffic_only(scenario))
-    return live(at, times, rules, until=scenario.seconds)
+    lived = live(at, times, rules, until=scenario.seconds)
+    return Ran(
+        month=month_of(scenario, lived),
+        calls=lived.calls,
+        refused=lived.refused,
+        starts=lived.starts,
+        cold_share=lived.cold_share,
+        wait_p95_seconds=lived.wait_at(95),
+        billed_seconds=lived.billed_seconds,
+        useful_seconds=lived.useful_seconds,
+    )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _calls(scenario: Scenario) -> tuple[Seconds, Seconds]:
     return calls(scenario)
 

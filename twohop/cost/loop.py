@@ -55,7 +55,7 @@ class _Fleet(NamedTuple):
     sums: Floats
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)  # a progress bar moves in another thread meanwhile
 def run(arrivals: Floats, times: Floats, rules: Rules, until: float) -> tuple[Floats, Floats]:
     """Return each call's wait, -1 if it is given up, and the sums of the month."""
     most = max(rules.workers_max, rules.workers_min)

@@ -14,7 +14,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from twohop.cost.compare import Option, frontier, settings, smaller
+from twohop.cost.compare import Compared, How, Option, smaller
 from twohop.cost.forecast import Forecast, changed, forecast
 from twohop.cost.tables import money, short, summary
 from twohop.cost.what_if import Swing, exposure, tornado
@@ -30,16 +30,21 @@ _SWINGS_SHOWN = 8
 _CURVE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-def report(found: Forecast, options: Sequence[Option], *, on: date) -> str:
+def report(found: Forecast, made: Compared, *, on: date) -> str:
     """Return the report as HTML."""
     base, swings = tornado(found.scenario, found.book)
-    edge = frontier(settings(found.scenario, found.book))
+    edge = made.frontier
     sections = [
         ("The bill by line", _chart(_bars, found), _bill(found)),
         ("Cost against waiting", _chart(_frontier, edge), _options(edge, numbered=True)),
+        ("The best of each design", "", _options(made.designs)),
         ("What moves the bill", _chart(_tornado, base.microdollars, swings), _exposure(base)),
         ("Calls against cost", _chart(_curve, found), ""),
-        ("Every provider, best settings first", "", _options(options[:_OPTIONS_SHOWN])),
+        (
+            "Every provider, best settings first",
+            "",
+            _options(made.hardware[:_OPTIONS_SHOWN]),
+        ),
     ]
     body = "\n".join(f"<section><h2>{escape(title)}</h2>{chart}{rest}</section>" for title, chart, rest in sections)
     page = files("twohop.cost").joinpath("report.html").read_text("utf-8")
@@ -94,14 +99,14 @@ def _bars(axes: Axes, found: Forecast) -> None:
 
 def _frontier(axes: Axes, edge: Sequence[Option]) -> None:
     costs = [one.microdollars / 1e6 for one in edge]
-    waits = [one.wait_p95_seconds for one in edge]
+    waits = [one.wait_mean_seconds for one in edge]
     axes.plot(costs, waits, color=_GRID, zorder=1)
     axes.scatter(costs, waits, color=_ACCENT, zorder=2)
     for number, (cost, wait) in enumerate(zip(costs, waits, strict=True), start=1):
         axes.annotate(str(number), (cost, wait), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=9)
     axes.set_ylim(bottom=0, top=max(waits) * 1.25 or 1)
     axes.set_xlabel("dollars a month")
-    axes.set_ylabel("wait of 95 in 100 calls, s")
+    axes.set_ylabel("mean wait for a worker, s")
 
 
 def _tornado(axes: Axes, base: int, swings: Sequence[Swing]) -> None:
@@ -151,15 +156,16 @@ def _bill(found: Forecast) -> str:
 
 
 def _options(options: Sequence[Option], *, numbered: bool = False) -> str:
-    head = ("hardware", "how", "a month", "mean wait", "95 of 100", "idle timeout", "workers")
+    head = ("hardware", "how", "design", "a month", "mean wait", "95 of 100", "idle timeout", "max workers")
     rows = [
         (
             f"{number}. {one.hardware}" if numbered else one.hardware,
-            one.how,
+            one.how.value,
+            one.design.value,
             money(one.microdollars),
             f"{one.wait_mean_seconds:.1f} s",
             f"{one.wait_p95_seconds:.1f} s",
-            f"{one.idle_seconds:g} s" if one.how == "serverless" else "",
+            f"{one.idle_seconds:g} s" if one.how is How.SERVERLESS else "",
             f"{one.workers_max}",
         )
         for number, one in enumerate(options, start=1)

@@ -38,6 +38,8 @@ class Design(StrEnum):
     """The client asks a function every few seconds."""
     WEBHOOK = "webhook"
     """The provider calls a function at the end, and the client listens to its job's document."""
+    DIRECT = "direct"
+    """FastAPI on the GPU's own machine: no hop 1, so nobody signs in, and nothing is held or counted."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

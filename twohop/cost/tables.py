@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from rich.table import Table
 
-from twohop.cost.bill import number
-from twohop.cost.compare import Option
+from twohop.cost.bill import Bill, number
+from twohop.cost.compare import How, Option
 from twohop.cost.forecast import Forecast
 from twohop.cost.what_if import FACTORS, Swing
 from twohop.cost.worst import Bound
@@ -23,7 +23,7 @@ def money(microdollars: float) -> str:
     return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.6f}"
 
 
-def bill_table(found: Forecast) -> Table:
+def bill_table(bill: Bill) -> Table:
     """Return the bill, a line a thing that costs."""
     made = table(
         Column(name="line", may_shrink=True, total="month"),
@@ -31,10 +31,10 @@ def bill_table(found: Forecast) -> Table:
         Column(name="unit", may_shrink=True),
         Column(name="$ a unit", number=True),
         Column(name="free", number=True),
-        Column(name="cost", number=True, total=money(found.microdollars)),
+        Column(name="cost", number=True, total=money(bill.microdollars)),
         Column(name="read"),
     )
-    for line in found.bill.lines:
+    for line in bill.lines:
         rate = f"{float(line.nanodollars) / _NANODOLLARS_PER_DOLLAR:.8f}".rstrip("0").rstrip(".")
         free = short(line.free) if line.free else ""
         cells = (line.title, short(line.quantity), line.unit, rate, free, money(line.microdollars))
@@ -52,52 +52,56 @@ def short(value: Fraction) -> str:
 
 def summary(found: Forecast) -> list[str]:
     """Return what else the owner wants to know of the month."""
-    lived, does = found.lived, found.operations
+    ran, does = found.ran, found.operations
     lines = [
         f"{money(found.dollars_per_thousand * 1e6)} per 1000 calls; {found.gpu_share:.0%} of the bill is the GPU's",
         f"{does.invocations:g} invocations, {does.writes} Firestore writes and {does.reads:g} reads a call",
-        f"waiting for a worker: mean {lived.wait_mean:.1f} s, 95 of 100 at most {lived.wait_at(95):.1f} s; "
-        f"{lived.cold_share:.1%} of the calls meet a cold start",
+        f"waiting for a worker: mean {ran.month.wait_mean_seconds:.1f} s, 95 of 100 at most "
+        f"{ran.wait_p95_seconds:.1f} s; {ran.cold_share:.1%} of the calls meet a cold start",
     ]
-    if lived.useful_seconds:
-        factor = lived.billed_seconds / lived.useful_seconds
-        lines.append(f"billed {factor:.2f} times the useful seconds, with {lived.starts:,} worker starts")
-    if lived.refused:
-        lines.append(f"{lived.refused:,} calls are given up: more workers, or a longer wait, would serve them")
+    if ran.useful_seconds:
+        factor = ran.billed_seconds / ran.useful_seconds
+        lines.append(f"billed {factor:.2f} times the useful seconds, with {ran.starts:,} worker starts")
+    if ran.refused:
+        lines.append(f"{ran.refused:,} calls are given up: more workers, or a longer wait, would serve them")
     return lines
 
 
-def options_table(options: Sequence[Option]) -> Table:
-    """Return ways to serve the traffic."""
+def options_table(options: Sequence[Option], *, wait_seconds: float) -> Table:
+    """Return ways to serve the traffic. A wait that is longer than what was asked for has a star."""
+    late = [one for one in options if not one.within(wait_seconds)]
     made = table(
         Column(name="hardware", may_shrink=True),
         Column(name="how"),
+        Column(name="design"),
         Column(name="a month", number=True),
         Column(name="wait", number=True),
         Column(name="p95", number=True),
         Column(name="idle", number=True),
-        Column(name="workers", number=True),
+        Column(name="max", number=True),
+        caption="* longer than asked, or calls are given up" if late else "",
     )
     for one in options:
-        idle = f"{one.idle_seconds:g} s" if one.how == "serverless" else "-"
-        waits = (f"{one.wait_mean_seconds:.1f} s", f"{one.wait_p95_seconds:.1f} s")
-        style = "dim" if one.refused_share >= 0.01 else None
-        made.add_row(one.hardware, one.how, money(one.microdollars), *waits, idle, str(one.workers_max), style=style)
+        idle = f"{one.idle_seconds:g} s" if one.how is How.SERVERLESS else "-"
+        waits = (f"{one.wait_mean_seconds:.1f} s", f"{'*' * (one in late)}{one.wait_p95_seconds:.1f} s")
+        cells = (one.how.value, one.design.value, money(one.microdollars), *waits, idle, str(one.workers_max))
+        made.add_row(one.hardware, *cells, style="dim" if one in late else None)
     return made
 
 
-def designs_table(options: Sequence[Option]) -> Table:
-    """Return how a client can get its answer, and what the whole month costs then."""
-    made = table(
-        Column(name="design"), Column(name="a month", number=True), Column(name="what it is", may_shrink=True)
-    )
-    words = {
-        "hold": "the function holds the call open",
-        "poll": "the client asks a function again and again",
-        "webhook": "the provider calls back, the client listens to Firestore",
-    }
-    for one in sorted(options, key=lambda option: option.microdollars):
-        made.add_row(one.design.value, money(one.microdollars), words[one.design.value])
+DESIGNS = (
+    "hold: the function holds the call until its answer is there",
+    "poll: the client asks a function again and again",
+    "webhook: the provider calls a function back, the client listens to Firestore",
+    "direct: FastAPI on the GPU itself; no hop 1, so no sign-in and no limits",
+)
+
+
+def break_even_table(found: Sequence[tuple[str, int | None]]) -> Table:
+    """Return from how many calls a month each always-on worker has the lower bill."""
+    made = table(Column(name="always on", may_shrink=True), Column(name="from calls a month", number=True))
+    for name, count in found:
+        made.add_row(name, f"{count:,}" if count else "never, up to what one computes")
     return made
 
 

@@ -48,9 +48,16 @@ def _arrivals(scenario: Scenario, rng: np.random.Generator) -> Seconds:
     share = passed[:-1] / passed[-1] if passed[-1] > 0 else np.linspace(0, 1, count)
     if scenario.shape is Shape.STEADY:
         return np.asarray(share * scenario.seconds, dtype=np.float64)
-    hours = np.array([_weight(hour) for hour in range(scenario.days * 24)])
-    edges = np.concatenate(([0.0], np.cumsum(hours))) / hours.sum()
+    edges = np.concatenate(([0.0], np.cumsum(hourly(scenario))))
     return np.asarray(np.interp(share, edges, np.arange(len(edges)) * _HOUR), dtype=np.float64)
+
+
+def hourly(scenario: Scenario) -> Seconds:
+    """Return the share of the month's calls that comes in each of its hours, on average."""
+    if scenario.shape is Shape.STEADY:
+        return np.full(scenario.days * 24, 1 / (scenario.days * 24))
+    weights = np.array([_weight(hour) for hour in range(scenario.days * 24)])
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def _weight(hour: int) -> float:

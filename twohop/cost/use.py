@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,11 +20,11 @@ _KIB_PER_GIB = 1 << 20
 _BYTES_PER_GIB = 1 << 30
 _GRANULE_SECONDS = 0.1
 """Google rounds an instance's time up to this."""
-_SCHEDULES = 3
+SCHEDULES = 3
 """Of `main.py`: `sweep`, `ladder`, `reconcile`."""
 _SCHEDULED_PER_DAY = 288 + 1_440 + 24
 """Every five minutes, every minute, every hour."""
-_INSTANCE_IDLE_SECONDS = 900
+INSTANCE_IDLE_SECONDS = 900
 """A gap after which hop 1's next instance is a new one, which reads its secrets again."""
 _BLOCK_SECONDS = 300
 """RunPod bills a container's disk by blocks of five minutes."""
@@ -38,7 +39,37 @@ class Operations:
     writes: int
 
 
-def operations(scenario: Scenario, lived: Lived) -> Operations:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """What of a month hop 1's and the GPU's bills are made of, however it was found."""
+
+    calls_by_day: tuple[Fraction, ...]
+    """With those that were given up."""
+    wait_mean_seconds: float
+    """For a worker."""
+    held_seconds: float
+    """Of hop 1's instances, if a function holds each call until its answer is there."""
+    instances: int
+    """How often one started, and read its secrets."""
+    gpu_ms: Mapping[str, int]
+    """Billed worker time by part: useful, start, idle, rounding."""
+
+
+def month_of(scenario: Scenario, lived: Lived) -> Month:
+    """Return what a simulated month comes to."""
+    refused = Fraction(lived.refused, scenario.days)
+    given_up = lived.refused * scenario.wait_seconds_max
+    held = _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
+    return Month(
+        calls_by_day=tuple(count + refused for count in _by_day(scenario, lived.arrivals)),
+        wait_mean_seconds=lived.wait_mean,
+        held_seconds=given_up + held,
+        instances=_instances(lived.arrivals),
+        gpu_ms=_gpu_ms(lived),
+    )
+
+
+def operations(scenario: Scenario, wait_mean_seconds: float) -> Operations:
     """Return the operations of a design, as hop 1 does them.
 
     A hold writes job, caller and budget shard, and a settlement the same three; a job that outlives its call writes
@@ -49,23 +80,31 @@ def operations(scenario: Scenario, lived: Lived) -> Operations:
         case Design.HOLD:
             return Operations(invocations=1, reads=1, writes=6)
         case Design.POLL:
-            polls = math.ceil((lived.wait_mean + scenario.compute_seconds) / scenario.poll_seconds)
+            polls = math.ceil((wait_mean_seconds + scenario.compute_seconds) / scenario.poll_seconds)
             return Operations(invocations=1 + polls, reads=1 + polls, writes=7)
         case Design.WEBHOOK:
             # The listener gets the document when it begins and when the job has ended.
             return Operations(invocations=2, reads=3, writes=7)
+        case Design.DIRECT:
+            return Operations(invocations=0, reads=0, writes=0)
 
 
-def used(scenario: Scenario, lived: Lived, book: Book) -> Used:
+def used(scenario: Scenario, month: Month, book: Book) -> Used:
     """Return all that the month used."""
-    days = [Fraction(int(count)) for count in _by_day(scenario, lived.arrivals)]
-    refused = Fraction(lived.refused, scenario.days)
-    days = [count + refused for count in days]
-    does = operations(scenario, lived)
+    by_day = {} if scenario.design is Design.DIRECT else _by_hop_1(scenario, month)
+    if scenario.disk_gb and "container_disk" in book.items:
+        blocks = math.ceil(sum(month.gpu_ms.values()) / 1000 / _BLOCK_SECONDS)
+        by_day["container_disk"] = [Fraction(scenario.disk_gb * blocks)]
+    return Used(gpu_ms=month.gpu_ms, by_day=by_day)
+
+
+def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, Sequence[Fraction]]:
+    days = month.calls_by_day
+    does = operations(scenario, month.wait_mean_seconds)
     invocations = [Fraction(does.invocations) * count + _SCHEDULED_PER_DAY for count in days]
-    vcpu_days = _spread(_function_seconds(scenario, lived, float(sum(invocations))), days)
+    vcpu_days = _spread(_function_seconds(scenario, month, float(sum(invocations))), days)
     gib = Fraction(scenario.answer_kib) / _KIB_PER_GIB
-    by_day = {
+    return {
         "requests": invocations,
         "vcpu_seconds": [Fraction(scenario.gate_vcpus) * seconds for seconds in vcpu_days],
         "gib_seconds": [Fraction(scenario.gate_gib) * seconds for seconds in vcpu_days],
@@ -75,13 +114,10 @@ def used(scenario: Scenario, lived: Lived, book: Book) -> Used:
         "firestore_storage": [Fraction(scenario.job_kib) * count / _KIB_PER_GIB for count in days],
         "firestore_egress" if scenario.design is Design.WEBHOOK else "egress": [gib * count for count in days],
         "secret_versions": [Fraction(scenario.secrets)],
-        "secret_accesses": [Fraction(scenario.secrets * _instances(lived.arrivals))],
+        "secret_accesses": [Fraction(scenario.secrets * month.instances)],
         "logging": [Fraction(scenario.log_bytes) * count / _BYTES_PER_GIB for count in days],
-        "scheduler_jobs": [Fraction(_SCHEDULES)],
+        "scheduler_jobs": [Fraction(SCHEDULES)],
     }
-    if scenario.disk_gb and "container_disk" in book.items:
-        by_day["container_disk"] = [Fraction(scenario.disk_gb * math.ceil(lived.billed_seconds / _BLOCK_SECONDS))]
-    return Used(gpu_ms=_gpu_ms(lived), by_day=by_day)
 
 
 def _gpu_ms(lived: Lived) -> dict[str, int]:
@@ -98,20 +134,18 @@ def _by_day(scenario: Scenario, arrivals: Seconds) -> list[int]:
     return [int(count) for count in np.bincount(day, minlength=scenario.days)]
 
 
-def _spread(total: Fraction, days: list[Fraction]) -> list[Fraction]:
+def _spread(total: Fraction, days: Sequence[Fraction]) -> list[Fraction]:
     whole = sum(days, Fraction(0))
     return [total * count / whole for count in days] if whole else [total]
 
 
-def _function_seconds(scenario: Scenario, lived: Lived, invocations: float) -> Fraction:
+def _function_seconds(scenario: Scenario, month: Month, invocations: float) -> Fraction:
     """Return how long instances of hop 1 are billed: while any call is in them."""
     own = math.ceil(scenario.gate_seconds / _GRANULE_SECONDS - 1e-9) / 10
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
     scheduled = _SCHEDULED_PER_DAY * scenario.days * own
-    given_up = lived.refused * scenario.wait_seconds_max
-    held = _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
-    return Fraction(round((scheduled + given_up + held) * 10), 10)
+    return Fraction(round((scheduled + month.held_seconds) * 10), 10)
 
 
 def _held(begins: Seconds, ends: Seconds, concurrency: int) -> float:
@@ -133,4 +167,4 @@ def _held(begins: Seconds, ends: Seconds, concurrency: int) -> float:
 
 
 def _instances(arrivals: Seconds) -> int:
-    return 1 + int((np.diff(arrivals) > _INSTANCE_IDLE_SECONDS).sum()) if len(arrivals) else 0
+    return 1 + int((np.diff(arrivals) > INSTANCE_IDLE_SECONDS).sum()) if len(arrivals) else 0

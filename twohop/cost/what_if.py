@@ -92,7 +92,7 @@ def tornado(scenario: Scenario, book: Book) -> tuple[Forecast, list[Swing]]:
 
 
 def _of_prices(base: Forecast) -> Iterator[Swing]:
-    amounts = used(base.scenario, base.lived, base.book)
+    amounts = used(base.scenario, base.ran.month, base.book)
     for name in base.book.names():
         yield Swing(
             name=name if name == GPU else base.book.items[name].title,
@@ -129,7 +129,7 @@ def shocked(base: Forecast, shock: Shock) -> int | None:
     book = base.book
     for name in moved:
         book = book.multiplied(name, shock.factor)
-    amounts = used(base.scenario, base.lived, base.book)
+    amounts = used(base.scenario, base.ran.month, base.book)
     return bill(amounts, book).microdollars
 
 
