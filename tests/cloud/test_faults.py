@@ -206,6 +206,21 @@ async def test_a_webhook_comes_as_often_as_runpod_says(
     assert seen == [(second, WEBHOOK, "COMPLETED") for second in posted_at]
 
 
+async def test_a_job_of_low_priority_starts_no_worker_and_runs_on_one_that_is_there() -> None:
+    """As level 2 of the kill ladder sends them: what is billed already may be used."""
+    rented = rent(endpoint=Endpoint(jobs_per_worker=2))
+    job = await rented.provider.submit(make_order(low_priority=True), wait_seconds=0)
+    await asyncio.sleep(60)
+    assert (await rented.provider.status(job.provider_job_id)).state is ProviderState.QUEUED
+    assert not rented.cloud.spent_microdollars()
+
+    await rented.provider.submit(make_order(), wait_seconds=60)
+    await asyncio.sleep(5)
+
+    assert (await rented.provider.status(job.provider_job_id)).state is ProviderState.COMPLETED
+    assert len(rented.cloud.bill.lives) == 1
+
+
 async def test_one_seed_is_one_story() -> None:
     """What went wrong once can be looked at again."""
 

@@ -270,9 +270,10 @@ class Cloud:
         """Start a worker if the minimum asks for one, or if a job has waited for long and none is starting."""
         while len(self.workers) < self.endpoint.workers_min:
             self._start()
-        if not self.queue or len(self.workers) >= self.endpoint.workers_max:
+        first = next((job for job in self.queue if not job.policy.low_priority), None)
+        if first is None or len(self.workers) >= self.endpoint.workers_max:
             return
-        waited = self.timers.now_ms() - self.queue[0].queued_ms >= self.endpoint.scale_ms - 1
+        waited = self.timers.now_ms() - first.queued_ms >= self.endpoint.scale_ms - 1
         starting = any(not worker.ready for worker in self.workers.values())
         if not self.workers or (waited and not starting):
             self._start()

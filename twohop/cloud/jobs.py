@@ -16,14 +16,17 @@ class Policy:
 
     execution_ms_max: int = 600_000
     ttl_ms: int = 86_400_000
+    low_priority: bool = False
+    """It waits for a worker that others started."""
 
     @classmethod
     def read(cls, fields: Any) -> Policy:
-        """Read the two times; what is missing has RunPod's default."""
+        """Read it; what is missing has RunPod's default."""
         fields = fields if isinstance(fields, Mapping) else {}
         return cls(
             execution_ms_max=int(fields.get("executionTimeout", cls().execution_ms_max)),
             ttl_ms=int(fields.get("ttl", cls().ttl_ms)),
+            low_priority=fields.get("lowPriority") is True,
         )
 
 
