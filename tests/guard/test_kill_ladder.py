@@ -104,8 +104,12 @@ async def test_a_threshold_sets_the_level_once_and_never_back(world: World) -> N
     await world.ladder.set_level(0, name="Ann", reason="I pay for more")
     assert await world.ladder.run() == 0
 
-    names = [one.name for one in await world.ladder.history()]
-    assert names == ["Ann", "threshold", "threshold"]
+    told = [(one.name, one.reason) for one in await world.ladder.history()]
+    assert told == [
+        ("Ann", "I pay for more"),
+        ("threshold", "90 % of the day's budget is used or held (2026-11-21)"),
+        ("threshold", "50 % of the day's budget is used or held (2026-11-21)"),
+    ]
     assert await world.level() == 0
 
 

@@ -81,6 +81,13 @@ def crossed(config: GateConfig, shards: Shards, *, now: datetime) -> Mapping[str
     return dict(_crossed(config, shards, now))
 
 
+def in_words(threshold: str) -> str:
+    """Return a threshold's name as the reason for which the level went up."""
+    period, percent, _ = threshold.split()
+    whose = "hour" if "T" in period else "day"
+    return f"{percent.removesuffix('%')} % of the {whose}'s budget is used or held ({period})"
+
+
 def _crossed(config: GateConfig, shards: Shards, now: datetime) -> Iterator[tuple[str, KillLevel]]:
     for move in budgets_of(config, now=now):
         if move.limit is None or move.limit.name not in ("budget_per_hour", "budget_per_day"):

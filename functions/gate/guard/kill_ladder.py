@@ -165,7 +165,7 @@ class KillLadder:
         level = max(new.values(), default=KillLevel.NORMAL)
         if new:
             if level > config.kill_level:
-                reason = f"reached {', '.join(sorted(new))}"
+                reason = kill.in_words(max(new, key=new.__getitem__))
                 change = await self._set(level, name=_THRESHOLD, reason=reason, only_up=True)
                 if change:
                     await self._keep(change)
