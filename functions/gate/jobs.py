@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -10,10 +11,10 @@ import msgspec
 from gate.domain.answer import Answer
 from gate.domain.job import Job, JobState
 from gate.domain.request import InferRequest
-from gate.errors import ForbiddenError, JobNotFoundError, ProviderUnavailableError, UnsupportedError
-from gate.ports import Caller, Ledger, Provider
+from gate.errors import ForbiddenError, JobNotFoundError, UnsupportedError
+from gate.ports import Caller, Clock, Ledger, Provider
 from gate.steps.entry import Entry, Held, Joined
-from gate.steps.following import Follower
+from gate.steps.following import Follower, still_stopping
 from gate.steps.joining import check_same
 from gate.steps.orders import Orders
 from gate.steps.quotas import Quotas
@@ -22,6 +23,8 @@ from gate.steps.settling import Settling
 
 _NOTED_PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
 """A job may end before the note of where it runs is written."""
+_STOPPED_PAUSES_SECONDS = (0.2, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, 2.0, 3.0)
+"""A call that waits looks every ten seconds whether it shall, and may have to hear first what to call the job."""
 
 
 class Jobs:
@@ -38,6 +41,7 @@ class Jobs:
         follower: Follower,
         quotas: Quotas,
         results: Results,
+        clock: Clock,
     ) -> None:
         self._entry = entry
         self._orders = orders
@@ -47,6 +51,7 @@ class Jobs:
         self._follower = follower
         self._quotas = quotas
         self._results = results
+        self._clock = clock
 
     async def submit(self, caller: Caller, request: InferRequest, *, size_bytes: int = 0) -> Answer:
         """Hold a job, hand it over, and answer at once with the job as it then stands.
@@ -95,20 +100,21 @@ class Jobs:
     async def cancel(self, caller: Caller, job_id: str) -> Job:
         """Stop a caller's job at its provider, and return it as it then ended. One that has ended stays as it is.
 
+        A job that a call waits for is stopped by that call, which is told that its caller cancelled it.
+
         Raises:
             JobNotFoundError: there is none, or it is another's.
-            ProviderUnavailableError: a call waits for it, or its provider cannot be reached.
+            ProviderUnavailableError: it is not seen to have stopped yet, or its provider cannot be reached.
             GateError: it cannot be read or settled right now.
         """
-        job = await self._noted(await self.job(caller, job_id))
+        job = await self.job(caller, job_id)
+        if job.state is JobState.HELD:
+            job = await self._ledger.ask_to_cancel(job, at=self._clock.now())
+            job = await self._no_longer_held(job, _STOPPED_PAUSES_SECONDS)
+        if job.state is JobState.HELD:
+            raise still_stopping(job)
         if job.state.final:
             return job
-        if job.state is JobState.HELD:
-            raise ProviderUnavailableError(
-                f"job {job_id} is held by a call",
-                public_message="A call is waiting for this job. It can be cancelled once that call has ended.",
-                retry_after_seconds=5,
-            )
         return await self._settling.surely(self._follower.stop(job))
 
     async def ended(self, job_id: str) -> bool:
@@ -120,7 +126,7 @@ class Jobs:
         job = await self._ledger.job(job_id)
         if job is None:
             return True  # Its document has outlived its time. There is nothing to be told again.
-        job = await self._noted(job)
+        job = await self._no_longer_held(job, _NOTED_PAUSES_SECONDS)
         if job.state is JobState.RUNNING:
             job = await self._follower.look(job)
         return job.state.final
@@ -133,9 +139,9 @@ class Jobs:
             return await self._follower.end(held.job, seen)
         return await self._follower.note(held.job, seen, due_at=order.expires_at, awaited_ms=0)
 
-    async def _noted(self, job: Job) -> Job:
+    async def _no_longer_held(self, job: Job, pauses_seconds: Iterable[float]) -> Job:
         """Wait a little for a held job to become a running one, or to end."""
-        for pause in _NOTED_PAUSES_SECONDS:
+        for pause in pauses_seconds:
             if job.state is not JobState.HELD:
                 break
             await asyncio.sleep(pause)

@@ -123,6 +123,13 @@ class Ledger(Protocol):
         """
         ...
 
+    async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
+        """Note in a job that its caller wants it stopped, for whoever waits for it. No counter moves.
+
+        A job that ended before is returned as it ended; to ask again changes nothing. Raises as `hand_over` does.
+        """
+        ...
+
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """End a held or running job, move its counters from the hold to what it took, and return it as it now stands.
 
@@ -310,6 +317,8 @@ class Capabilities:
     """The longest that `submit` can wait."""
     drops_when_left: bool = False
     """It drops a job whose connection is closed: such a job takes nothing any more."""
+    takes_names: bool = False
+    """It calls a job by the order's `job_id`, so that a job can be stopped before `submit` has answered."""
 
 
 class Provider(Protocol):

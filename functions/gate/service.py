@@ -21,7 +21,14 @@ from gate.domain.job import Job, Settlement
 from gate.domain.meter import Remaining
 from gate.domain.model import ServedModel
 from gate.domain.request import InferRequest
-from gate.errors import KilledError, ProviderError, ProviderTimeoutError, ResultStoreError
+from gate.errors import (
+    GateError,
+    JobCancelledError,
+    KilledError,
+    ProviderError,
+    ProviderTimeoutError,
+    ResultStoreError,
+)
 from gate.jobs import Jobs, outputs_of
 from gate.log import EventLog
 from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
@@ -30,7 +37,6 @@ from gate.steps.dispatch import Dispatcher, Sight
 from gate.steps.entry import Entry, Held, Join, Joined
 from gate.steps.following import Follower
 from gate.steps.joining import Joining
-from gate.steps.kill_watch import KillWatch
 from gate.steps.newcomers import Newcomers
 from gate.steps.orders import Orders
 from gate.steps.outcome import (
@@ -45,6 +51,7 @@ from gate.steps.policy import Policies
 from gate.steps.quotas import Quotas
 from gate.steps.results import Results, ResultStore
 from gate.steps.settling import Settling
+from gate.steps.stop_watch import StopWatch
 from gate.steps.streaming import Streamer
 from gate.steps.webhooks import Webhooks
 
@@ -86,7 +93,7 @@ class Gate:
         self._quotas = Quotas(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)
         self._streamer = Streamer(provider=provider, dispatcher=self._dispatcher, clock=clock)
-        self._watch = KillWatch(policies=policies, fresh_seconds=policies.fresh_seconds)
+        self._watch = StopWatch(policies=policies, ledger=ledger, fresh_seconds=policies.fresh_seconds)
         self._joining = Joining(ledger=ledger, clock=clock)
         kept = Results(store=results, clock=clock)
         self.follower = Follower(
@@ -101,6 +108,7 @@ class Gate:
             follower=self.follower,
             quotas=self._quotas,
             results=kept,
+            clock=clock,
         )
 
     async def infer(
@@ -152,15 +160,19 @@ class Gate:
         seen: ProviderJob | None = None
         began = False
         try:
-            async with self._settling.on_error(entered.job), aclosing(self._streamer.run(order)) as steps:
-                async for step in self._watch.unless_stopped_between(steps):
+            async with (
+                self._settling.on_error(entered.job),
+                aclosing(self._streamer.run(order)) as made,
+                aclosing(self._watch.unless_stopped_between(made, entered.job)) as steps,
+            ):
+                async for step in steps:
                     if isinstance(step, Part):
                         began = True
                         yield step
                     else:
                         seen, began = step, began or step.state is not ProviderState.QUEUED
-        except (GeneratorExit, asyncio.CancelledError, KilledError) as exc:
-            reason = str(exc) if isinstance(exc, KilledError) else _LEFT
+        except (GeneratorExit, asyncio.CancelledError, KilledError, JobCancelledError) as exc:
+            reason = str(exc) if isinstance(exc, GateError) else _LEFT
             await self._settling.surely(self._abandon(entered.job, seen, began=began, reason=reason))
             raise
         assert seen is not None, "a stream that raises nothing ends with the job's end"
@@ -206,8 +218,8 @@ class Gate:
         work = self._dispatcher.run(order, until=until, sight=sight)
         try:
             async with self._settling.on_error(held.job):
-                return await self._watch.unless_stopped(work, known=sight.known if stays else None)
-        except KilledError as exc:
+                return await self._watch.unless_stopped(work, held.job, known=sight.known if stays else None)
+        except (KilledError, JobCancelledError) as exc:
             began = sight.job is None or sight.job.state is not ProviderState.QUEUED
             await self._settling.surely(self._abandon(held.job, sight.job, began=began, reason=str(exc)))
             raise

@@ -182,6 +182,31 @@ class LedgerContract:
 
         assert (again.state, again.expires_at) == (JobState.RUNNING, LATER)
 
+    async def test_a_wish_to_cancel_is_noted_once_and_moves_no_counter(self, ledger: Ledger) -> None:
+        """Whoever waits for the job looks for it."""
+        job = await held(ledger)
+        before = await ledger.counters("usage/alice")
+
+        asked = await ledger.ask_to_cancel(job, at=NOON)
+        again = await ledger.ask_to_cancel(job, at=LATER)
+
+        there = await ledger.job(job.job_id)
+        assert there == asked == again
+        assert (asked.state, asked.cancel_asked_at) == (JobState.HELD, NOON)
+        assert await ledger.counters("usage/alice") == before
+
+    async def test_a_job_that_is_to_be_cancelled_runs_and_settles_as_any_other(self, ledger: Ledger) -> None:
+        """By those who hold an older copy of it."""
+        job = await held(ledger)
+        await ledger.ask_to_cancel(job, at=NOON)
+
+        running = await ledger.hand_over(job, HAND_OVER)
+        done = await ledger.settle(job, settlement(), at=LATER)
+
+        assert (running.state, running.cancel_asked_at) == (JobState.RUNNING, NOON)
+        assert done.state is JobState.SETTLED
+        assert await ledger.ask_to_cancel(job, at=LATER) == done
+
     async def test_handing_over_an_unknown_job_is_an_error(self, ledger: Ledger) -> None:
         with pytest.raises(JobNotFoundError):
             await ledger.hand_over(make_job(), HAND_OVER)

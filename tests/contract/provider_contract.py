@@ -164,6 +164,8 @@ class ProviderContract:
             job = await provider.status(job.provider_job_id)
 
         assert handed_over.state.final is not provider.capabilities.queues
+        if provider.capabilities.takes_names:
+            assert handed_over.provider_job_id == make_order().job_id
         assert (job.state, job.outputs) == (ProviderState.COMPLETED, "outputs")
         assert job.usage is not None
         assert (job.usage.execution_ms, job.usage.start_ms) == host.took

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,7 +94,7 @@ def the_job(dev: Dev) -> Job:
 
 
 def in_flight(dev: Dev, caller: str) -> int:
-    return asyncio.run(counters(dev.folder, caller))["in_flight",]
+    return asyncio.run(counters(dev.folder, caller)).get(("in_flight",), 0)
 
 
 def listen(dev: Dev, token: str) -> threading.Event:
@@ -175,6 +176,27 @@ def test_a_running_job_is_cancelled_at_the_worker(shared: Dev) -> None:
     assert (cancelled["state"], cancelled["error"]["status"]) == ("settled", "CANCELLED")
     assert 0 < cancelled["usage"]["settled_microdollars"] < cancelled["usage"]["held_microdollars"]
     assert in_flight(shared, "alice") == 0
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_a_job_that_a_call_waits_for_is_cancelled_by_another_call(shared: Dev, accept: str) -> None:
+    """The one that waits is told so; `submit` with its key tells the job's id at once. It is paid once."""
+    token, request = shared.token("canceller"), {**LONG, "idempotency_key": f"cancelled {accept}"}
+    headers = {"authorization": f"Bearer {token}", "accept": accept}
+    with ThreadPoolExecutor() as pool:
+        url = f"{shared.url}/demo-twohop/us-central1/infer"
+        waiting = pool.submit(httpx.post, url, json={"data": request}, headers=headers, timeout=90)
+        assert until(lambda: in_flight(shared, "canceller") == 1)
+        job_id = shared.call("submit", request, token=token).json()["result"]["job_id"]
+
+        cancelled = shared.call("cancel", {"job_id": job_id}, token=token).json()["result"]
+
+        assert '"CANCELLED"' in waiting.result().text
+    assert (cancelled["state"], cancelled["error"]["status"]) == ("settled", "CANCELLED")
+    assert 0 < cancelled["usage"]["settled_microdollars"] < cancelled["usage"]["held_microdollars"]
+    counted = asyncio.run(counters(shared.folder, "canceller"))
+    paid = sum(job.settled_microdollars or 0 for job in asyncio.run(jobs(shared.folder)) if job.caller == "canceller")
+    assert (counted["in_flight",], total(counted, "microdollars")) == (0, paid)
 
 
 def test_a_call_that_waited_in_vain_leaves_a_job_that_ends_by_itself(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
 from gate.errors import (
     ConflictError,
+    JobCancelledError,
     JobNotFoundError,
     LedgerError,
     ProviderTimeoutError,
@@ -23,8 +25,9 @@ from gate.errors import (
     ResultStoreError,
     UnsupportedError,
 )
-from gate.ports import Caller, ProviderState
-from gate.steps import following
+from gate.ports import Caller, Part, ProviderState
+from gate.providers.scripted import Act, ScriptedProvider
+from gate.steps import following, stop_watch
 from gate.steps.results import Link
 from tests.makers import NOON
 from tests.unit.doubles import Script, completed, failed, running
@@ -38,11 +41,33 @@ TOOK = 1_154
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "_NOTED_PAUSES_SECONDS", (0.0, 0.001))
+    monkeypatch.setattr(jobs, "_STOPPED_PAUSES_SECONDS", (0.0, *[0.01] * 50))
+    monkeypatch.setattr(stop_watch, "_LOOK_SECONDS_FIRST", 0.01)
     monkeypatch.setattr(following, "_STOPPED_PAUSES_SECONDS", (0.0, 0.0))
 
 
 async def submit(world: World, inputs: Any = PAYLOAD, **fields: Any) -> Answer:
     return await world.gate.jobs.submit(ALICE, InferRequest(inputs=inputs, **fields))
+
+
+async def infer(world: World, **fields: Any) -> Answer:
+    return await world.gate.infer(ALICE, InferRequest(inputs=PAYLOAD, **fields), may_outlive=True)
+
+
+def busy(world: World) -> ScriptedProvider:
+    """Give the gate a provider that takes its time, until it is told to stop."""
+    provider = ScriptedProvider(otherwise=Act(parts=(Part(text="a"),) * 4, delay_seconds=60))
+    provider.capabilities = replace(provider.capabilities, wait_seconds_max=0.01)
+    world.gate = world.another_gate(provider=provider)
+    return provider
+
+
+async def handed_over(world: World, provider: ScriptedProvider) -> Job:
+    """Wait until the job is at its provider, and return it."""
+    async with asyncio.timeout(10):
+        while not provider.orders:  # noqa: ASYNC110 - the provider sets no event
+            await asyncio.sleep(0.01)
+    return await world.the_job()
 
 
 async def submitted(world: World, *then: Any) -> Job:
@@ -228,16 +253,13 @@ class TestBeingTold:
 
 
 class TestOutlivingACall:
-    async def infer(self, world: World, **fields: Any) -> Answer:
-        return await world.gate.infer(ALICE, InferRequest(inputs=PAYLOAD, **fields), may_outlive=True)
-
     async def test_a_call_that_waited_in_vain_leaves_a_running_job(self, world: World) -> None:
         """It is not given up, and the caller is told where to look for its end."""
         world.gate = world.another_gate(wait_ms_max=1)
         world.script(running())
         world.provider.on_submit = lambda: world.clock.advance(seconds=1)
 
-        answer = await self.infer(world)
+        answer = await infer(world)
 
         assert (answer.job.state, answer.outputs) == (JobState.RUNNING, None)
         assert (await world.the_job()).awaited_ms == 1_000
@@ -249,13 +271,13 @@ class TestOutlivingACall:
         world.script(running(), completed())
         world.provider.on_submit = lambda: world.clock.advance(seconds=1)
 
-        answer = await self.infer(world)
+        answer = await infer(world)
 
         assert (answer.job.state, answer.outputs) == (JobState.SETTLED, [[0.5, 0.25]])
 
     async def test_one_that_ends_in_time_is_as_ever(self, world: World) -> None:
         """One commit to hold, one to settle."""
-        answer = await self.infer(world)
+        answer = await infer(world)
 
         assert answer.outputs == [[0.5, 0.25]]
         assert (len(world.ledger.hand_overs), world.ledger.job_reads) == (0, [])
@@ -263,7 +285,7 @@ class TestOutlivingACall:
     async def test_joining_a_running_job_ends_with_the_wait_too(self, world: World) -> None:
         world.script(running())
         await submit(world, idempotency_key="k")
-        asking = asyncio.ensure_future(self.infer(world, idempotency_key="k"))
+        asking = asyncio.ensure_future(infer(world, idempotency_key="k"))
         await world.ledger.job_read.wait()
         world.clock.advance(minutes=5)
 
@@ -275,7 +297,7 @@ class TestOutlivingACall:
     async def test_a_webhook_waits_a_little_for_the_call_that_waits(self, world: World) -> None:
         """The call settles its job itself."""
         world.provider.let_go.clear()
-        asking = asyncio.ensure_future(self.infer(world))
+        asking = asyncio.ensure_future(infer(world))
         await world.provider.handed_over.wait()
         job = await world.the_job()
 
@@ -359,16 +381,77 @@ class TestCancelling:
             await world.gate.jobs.cancel(ALICE, job.job_id)
         assert (await world.the_job()).state is JobState.RUNNING
 
-    async def test_one_that_a_call_waits_for_is_left_to_it(self, world: World) -> None:
+    async def test_one_that_a_call_waits_for_is_stopped_by_that_call(self, world: World) -> None:
+        """The call is told so, the provider too, and what was used is paid once."""
+        provider = busy(world)
+        asking = asyncio.ensure_future(infer(world))
+        job = await handed_over(world, provider)
+
+        done = await world.another_gate(provider=provider).jobs.cancel(ALICE, job.job_id)
+
+        with pytest.raises(JobCancelledError):
+            await asking
+        assert provider.cancelled == ["scripted-1"]
+        assert (done.state, done.failure_code) == (JobState.SETTLED, "cancelled")
+        assert await world.counter(*DAY, "microdollars") == done.settled_microdollars
+        assert len(world.ledger.settlements) == 1
+        assert await world.counter("in_flight") == 0
+
+    async def test_those_who_joined_it_are_told_so_too(self, world: World) -> None:
+        provider = busy(world)
+        asking = [asyncio.ensure_future(infer(world, idempotency_key="k")) for _ in range(3)]
+        job = await handed_over(world, provider)
+
+        await world.gate.jobs.cancel(ALICE, job.job_id)
+
+        told = await asyncio.gather(*asking, return_exceptions=True)
+        assert [type(one) for one in told] == [JobCancelledError] * 3
+
+    async def test_a_stream_that_is_cancelled_ends_and_pays_what_it_used(self, world: World) -> None:
+        provider = busy(world)
+
+        async def listen() -> None:
+            async for _ in world.gate.stream(ALICE, InferRequest(inputs=PAYLOAD)):
+                pass
+
+        asking = asyncio.ensure_future(listen())
+        job = await handed_over(world, provider)
+        done = await world.gate.jobs.cancel(ALICE, job.job_id)
+
+        with pytest.raises(JobCancelledError):
+            await asking
+        assert provider.cancelled == ["scripted-1"]
+        assert (done.state, done.failure_code) == (JobState.SETTLED, "cancelled")
+        assert (done.settled_microdollars or 0) < HELD
+
+    async def test_one_whose_call_never_looks_is_said_to_be_stopping(self, world: World) -> None:
+        """Its instance may have died: the sweeper settles it, and until then nobody knows."""
         world.provider.let_go.clear()
         asking = asyncio.ensure_future(world.infer())
         await world.provider.handed_over.wait()
         job = await world.the_job()
 
-        with pytest.raises(ProviderUnavailableError):
+        with pytest.raises(ProviderUnavailableError) as stopping:
             await world.gate.jobs.cancel(ALICE, job.job_id)
+        assert stopping.value.details == {"retry_after_seconds": 5}
+        assert (await world.the_job()).cancel_asked_at == NOON
         world.provider.let_go.set()
         await asking
+
+    async def test_one_that_is_handed_over_meanwhile_is_stopped_then(self, world: World) -> None:
+        """The wish to cancel came while nobody knew what to call the job."""
+        world.script(running(), running(), completed(state=ProviderState.CANCELLED, outputs=None))
+        world.provider.let_go.clear()
+        asking = asyncio.ensure_future(submit(world))
+        await world.provider.handed_over.wait()
+        job = await world.the_job()
+        await world.ledger.ask_to_cancel(job, at=NOON)
+        world.provider.let_go.set()
+
+        answer = await asking
+
+        assert (answer.job.state, answer.job.failure_code) == (JobState.SETTLED, "cancelled")
+        assert world.provider.cancelled == ["remote-1"]
 
     async def test_cancel_and_webhook_at_once_settle_once(self, world: World) -> None:
         job = await submitted(world, running(), completed(state=ProviderState.CANCELLED, outputs=None))

@@ -17,7 +17,7 @@ from gate.domain.request import InferRequest
 from gate.errors import KilledError
 from gate.ports import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
-from gate.steps.kill_watch import KillWatch
+from gate.steps.stop_watch import StopWatch
 from tests.makers import make_config, make_documents
 from tests.unit.doubles import WatchedLedger, fill, running
 from tests.unit.world import ALICE, ANONYMOUS, HELD, World
@@ -126,7 +126,9 @@ async def test_a_call_in_flight_is_cancelled_at_5_and_pays_what_it_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The provider is told to stop it, and asked how it ended."""
-    monkeypatch.setattr(world.gate, "_watch", KillWatch(policies=world.policies, fresh_seconds=0.1))
+    monkeypatch.setattr(
+        world.gate, "_watch", StopWatch(policies=world.policies, ledger=world.ledger, fresh_seconds=0.1)
+    )
     world.script(running())
     waiting = asyncio.create_task(world.infer())
     await world.provider.handed_over.wait()
@@ -154,7 +156,7 @@ async def test_a_stream_in_flight_is_cancelled_at_5_too(world: World) -> None:
 
     provider = ScriptedProvider(acts=[Act(delay_seconds=60, parts=(Part(text="a"),), usage=None)], sleep=sleep)
     gate = world.another_gate(provider=provider)
-    gate._watch = KillWatch(policies=world.policies, fresh_seconds=0.1)
+    gate._watch = StopWatch(policies=world.policies, ledger=world.ledger, fresh_seconds=0.1)
     steps = gate.stream(ALICE, InferRequest(inputs="a text"))
     reading = asyncio.ensure_future(anext(steps))
     await runs.wait()

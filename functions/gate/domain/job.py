@@ -80,6 +80,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """When its provider drops it, if it has not ended by then."""
     awaited_ms: int = 0
     """How long hop 1 held a call open for it before it became a running job."""
+    cancel_asked_at: datetime | None = None
+    """When its caller asked the call that waits for it to stop it."""
     version: str = ""
     """The ledger's own mark of this state of the job; opaque, and empty before the hold."""
 

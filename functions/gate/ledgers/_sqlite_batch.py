@@ -68,6 +68,14 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskToCancel:
+    """To note that a job's caller wants it stopped."""
+
+    job_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """To end a held or running job."""
 
@@ -76,7 +84,7 @@ class Settle:
     at: datetime
 
 
-Asked = Hold | Note | Settle
+Asked = Hold | Note | AskToCancel | Settle
 Outcome = Admitted | Denied | Repeated | Job | Exception
 
 
@@ -176,6 +184,8 @@ class _Batch:
                     return self._hold(one)
                 case Note():
                     return self._note(one)
+                case AskToCancel():
+                    return self._ask_to_cancel(one)
                 case Settle():
                     return self._settle(one)
         except Exception as exc:
@@ -184,7 +194,7 @@ class _Batch:
     def _moves(self, one: Asked) -> Sequence[Move]:
         if isinstance(one, Hold):
             return one.moves
-        if isinstance(one, Note):
+        if isinstance(one, Note | AskToCancel):
             return ()
         job = self._jobs.get(one.job_id)
         # A job that is held in this very batch moves, when it is settled, accounts that its hold has named.
@@ -213,6 +223,14 @@ class _Batch:
         running = msgspec.structs.replace(job.handed_over(asked.handover), version=JobState.RUNNING.value)
         self._keep(running, {})
         return running
+
+    def _ask_to_cancel(self, asked: AskToCancel) -> Job:
+        job = self._existing(asked.job_id)
+        if job.state.final or job.cancel_asked_at:
+            return job
+        marked = msgspec.structs.replace(job, cancel_asked_at=asked.at)
+        self._keep(marked, {})
+        return marked
 
     def _settle(self, asked: Settle) -> Job:
         job = self._existing(asked.job_id)

@@ -98,6 +98,10 @@ class FirestoreLedger:
         """See `Ledger.hand_over`."""
         return await self._change(job, lambda current: self._note(current, handover))
 
+    async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
+        """See `Ledger.ask_to_cancel`."""
+        return await self._change(job, lambda current: self._ask_to_cancel(current, at))
+
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
         """See `Ledger.settle`."""
         return await self._change(job, lambda current: self._end(current, settlement, at))
@@ -288,10 +292,19 @@ class FirestoreLedger:
         raise LedgerError(f"job {job.job_id} changed at each try to change it")
 
     async def _note(self, job: Job, handover: HandOver) -> Job:
-        running = job.handed_over(handover)
-        update = Update(path=job_path(job.job_id), fields=changed_fields(job, running), version=job.version)
+        return await self._replaced(job, job.handed_over(handover))
+
+    async def _ask_to_cancel(self, job: Job, at: datetime) -> Job:
+        return (
+            job
+            if job.cancel_asked_at
+            else await self._replaced(job, msgspec.structs.replace(job, cancel_asked_at=at))
+        )
+
+    async def _replaced(self, before: Job, after: Job) -> Job:
+        update = Update(path=job_path(before.job_id), fields=changed_fields(before, after), version=before.version)
         made = await self._wire.commit([update])
-        return msgspec.structs.replace(running, version=made.version)
+        return msgspec.structs.replace(after, version=made.version)
 
     async def _end(self, job: Job, settlement: Settlement, at: datetime) -> Job:
         done = job.settled(settlement, at=at)

@@ -17,7 +17,7 @@ from gate.domain import meter
 from gate.domain.job import HandOver, Job, Settlement
 from gate.domain.lending import Shards
 from gate.domain.meter import Move
-from gate.ledgers._sqlite_batch import Batches, Hold, Note, Settle
+from gate.ledgers._sqlite_batch import AskToCancel, Batches, Hold, Note, Settle
 from gate.ledgers.group_commit import GroupCommit
 from gate.ports import Admitted, Denied, Repeated
 
@@ -62,6 +62,11 @@ class SqliteLedger:
         """See `Ledger.hand_over`."""
         running: Job = await self._file.ask(Note(job_id=job.job_id, handover=handover), synced=True)
         return running
+
+    async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
+        """See `Ledger.ask_to_cancel`."""
+        asked: Job = await self._file.ask(AskToCancel(job_id=job.job_id, at=at), synced=False)
+        return asked
 
     async def rebalance(self, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
         """See `Ledger.rebalance`."""

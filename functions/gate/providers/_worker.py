@@ -50,6 +50,7 @@ def capabilities_over_http(name: str, *, twohop: bool = True, queues: bool = Tru
         retention_seconds=1_800 if twohop and queues else 0,
         wait_seconds_max=900,
         drops_when_left=twohop,
+        takes_names=twohop and queues,
     )
 
 

@@ -59,6 +59,8 @@ class Dispatcher:
             raise ProviderUnavailableError("its time was over before it could be handed over")
         wait_seconds = min(left, self._provider.capabilities.wait_seconds_max)
         sight = sight or Sight()
+        if self._provider.capabilities.takes_names:
+            sight.of(ProviderJob(provider_job_id=order.job_id, state=ProviderState.RUNNING))
         job = sight.of(await self._provider.submit(order, wait_seconds=wait_seconds))
         pause = _POLL_SECONDS_FIRST
         while not job.state.final:

@@ -83,8 +83,14 @@ class Follower:
                     raise
             else:
                 self._log.info("job.running", job_id=job.job_id, caller=job.caller)
-                return noted
+                return await self._stopped_if_asked(noted)
         raise AssertionError("a loop of tries ends in one of them")
+
+    async def _stopped_if_asked(self, job: Job) -> Job:
+        if job.cancel_asked_at and not job.state.final:
+            with suppress(ProviderError):
+                return await self.stop(job)
+        return job
 
     async def look(self, job: Job) -> Job:
         """Ask how a running job stands, and settle it if it has ended.
@@ -118,7 +124,8 @@ class Follower:
         now = self._clock.now()
         overdue = now - (job.due_at or now)
         try:
-            done = await (self.stop(job) if overdue >= timedelta(0) else self.look(job))
+            unwanted = overdue >= timedelta(0) or job.cancel_asked_at
+            done = await (self.stop(job) if unwanted else self.look(job))
             if done.state.final:
                 return done
         except (ProviderError, ResultStoreError) as exc:
@@ -134,11 +141,7 @@ class Follower:
             if last.state.final:
                 return last
             await asyncio.sleep(pause)
-        raise ProviderUnavailableError(
-            f"job {job.job_id} is not seen to have stopped",
-            public_message="The job is being stopped. Ask again in a moment.",
-            retry_after_seconds=5,
-        )
+        raise still_stopping(job)
 
     async def end(self, job: Job, seen: ProviderJob, *, began: bool = True) -> Job:
         """Settle a job that has ended at its provider, and keep its answer.
@@ -176,6 +179,15 @@ class Follower:
             execution_ms_max=self._model.execution_ms_max,
             wait_ms=wait_ms,
         )
+
+
+def still_stopping(job: Job) -> ProviderUnavailableError:
+    """Return what whoever cancels a job is told that does not end at once."""
+    return ProviderUnavailableError(
+        f"job {job.job_id} is not seen to have stopped",
+        public_message="The job is being stopped. Ask again in a moment.",
+        retry_after_seconds=5,
+    )
 
 
 def _id_of(job: Job) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from gate.domain.job import Job, Settlement
-from gate.errors import JobFailedError, KilledError, LedgerError, ProviderError
+from gate.errors import JobCancelledError, JobFailedError, KilledError, LedgerError, ProviderError
 from gate.log import EventLog
 from gate.ports import Clock, Ledger
 from gate.steps.admission import Admission
@@ -89,7 +89,7 @@ class OnError:
     async def __aexit__(self, _: object, exc: BaseException | None, __: object) -> None:
         if isinstance(exc, ProviderError):
             await self._settling.settle(self._job, settlement_after(exc, self._job), reason=str(exc))
-        elif isinstance(exc, KilledError):
+        elif isinstance(exc, KilledError | JobCancelledError):
             pass  # Whoever stops the job settles it, at what it used.
         elif isinstance(exc, Exception):
             # A bug of ours, after the job may have been sent: in doubt the hold is settled in full.
