@@ -24,7 +24,7 @@ from gate.steps.settling import Settling
 _NOTED_PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
 """A job may end before the note of where it runs is written."""
 _STOPPED_PAUSES_SECONDS = (0.2, 0.5, 1.0, 1.0, 1.5, 1.5, 2.0, 2.0, 2.0, 3.0)
-"""A call that waits looks every ten seconds whether it shall, and may have to hear first what to call the job."""
+"""A call that waits looks at least every ten seconds whether it shall."""
 
 
 class Jobs:

@@ -93,6 +93,12 @@ OF_A_TOKEN = Operations(invocations=0, reads=0, writes=1)
 """When an API token was used is written into its document with the hold."""
 OF_A_HANDOVER = Operations(invocations=1, reads=1, writes=1)
 """A job that outlives its call is noted, and its webhook reads it."""
+MS_PER_LOOK = 2_000
+
+
+def of_a_wait(wait_ms: int) -> Operations:
+    """Return what a call does that waits: it looks into its job's document, at most every `MS_PER_LOOK`."""
+    return Operations(invocations=0, reads=wait_ms // MS_PER_LOOK, writes=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +154,7 @@ class Tariff:
                 execution_ms=execution_ms_max,
                 start_ms=self.start_ms_max + self.billed_pull_ms,
                 wait_ms=wait_ms_max,
-                operations=Operations() + OF_A_TOKEN + OF_A_HANDOVER,
+                operations=Operations() + OF_A_TOKEN + OF_A_HANDOVER + of_a_wait(wait_ms_max),
             )
         )
 

@@ -35,11 +35,11 @@ def settlement(ended: ProviderJob, wait_ms: int = 2_000) -> Settlement:
 
 
 def test_a_job_pays_what_it_took() -> None:
-    """1.2 s + 0.8 s start + 5 s tail, and 2 s of hop 1; `test_money` adds it up."""
+    """1.2 s + 0.8 s start + 5 s tail, and 2 s of hop 1 with a look at the job; `test_money` adds it up."""
     done = settlement(completed())
 
     assert (done.state, done.microdollars, done.gpu_ms) == (JobState.SETTLED, 1_178, 2_000)
-    assert done.spent == Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000)
+    assert done.spent == Spent(execution_ms=1_200, start_ms=800, wait_ms=2_000, operations=Operations(reads=4))
     assert (done.failure_code, done.failure, done.result) == (None, None, None)
 
 
@@ -77,7 +77,7 @@ def test_where_the_worker_does_not_tell_its_start_a_job_pays_as_if_for_one() -> 
     """Whether the delay was a start or a queue is not known; the ledger says too much, never too little."""
     done = settlement(completed(usage=ProviderUsage(execution_ms=1_200, delay_ms=90_000)))
 
-    assert done.spent == Spent(execution_ms=1_200, start_ms=60_000, wait_ms=2_000)
+    assert done.spent == Spent(execution_ms=1_200, start_ms=60_000, wait_ms=2_000, operations=Operations(reads=4))
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ class TestAJobThatGoesWell:
         asking = asyncio.ensure_future(world.infer())
         await world.provider.handed_over.wait()
 
-        assert await world.counter(*DAY, "microdollars") == HELD == 18_745
+        assert await world.counter(*DAY, "microdollars") == HELD == 18_766
         assert await world.counter("in_flight") == 1
         assert (await world.the_job()).state is JobState.HELD
 

@@ -20,7 +20,7 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.money import OF_A_HANDOVER, OF_A_TOKEN, Operations, Spent, Tariff
+from gate.money import MS_PER_LOOK, OF_A_HANDOVER, OF_A_TOKEN, Operations, Spent, Tariff, of_a_wait
 from gate.ports import ProviderJob, ProviderState, ProviderUsage
 
 _USAGE_PER_HOLD_MAX = 10
@@ -31,7 +31,7 @@ def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int
     """Return what a job pays that reached a final state at its provider. One that tells no usage pays its hold."""
     microdollars, gpu_ms, spent = job.held_microdollars, job.held_gpu_ms, None
     if ended.usage is not None and _believable(ended.usage, job):
-        spent = _spent(ended.usage, tariff, wait_ms=wait_ms, does=_operations(job))
+        spent = _spent(ended.usage, tariff, wait_ms=wait_ms, does=_operations(job, wait_ms))
         microdollars, gpu_ms = tariff.microdollars(spent), spent.execution_ms + spent.start_ms
     failure = failure_of(ended)
     return Settlement(
@@ -72,9 +72,9 @@ def _spent(usage: ProviderUsage, tariff: Tariff, *, wait_ms: int, does: Operatio
     )
 
 
-def _operations(job: Job) -> Operations:
+def _operations(job: Job, wait_ms: int) -> Operations:
     """Return what hop 1 does for a job from its hold to its settlement."""
-    does = _PLAIN
+    does = _PLAIN if wait_ms < MS_PER_LOOK else _PLAIN + of_a_wait(wait_ms)
     if job.token_id:
         does += OF_A_TOKEN
     return does + OF_A_HANDOVER if job.provider_job_id else does

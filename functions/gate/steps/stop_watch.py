@@ -7,8 +7,8 @@ the call that waits looks there now and then: not before two seconds are over, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -17,13 +17,14 @@ from gate.domain import kill
 from gate.domain.job import Job
 from gate.domain.kill import KillLevel
 from gate.errors import GateError, JobCancelledError
+from gate.money import MS_PER_LOOK
 from gate.ports import Ledger
 from gate.steps.policy import Policies
 
 _Result = TypeVar("_Result")
 _Reason = Callable[[], GateError]
 _LOOKS_PER_PERIOD = 4
-_LOOK_SECONDS_FIRST = 2.0
+_LOOK_SECONDS_FIRST = MS_PER_LOOK / 1000
 _LOOK_SECONDS_MAX = 10.0
 _LOOK_GROWTH = 1.5
 
@@ -35,7 +36,7 @@ class _Call:
     job_id: str
     known: asyncio.Event | None
     look_at: float
-    pause_seconds: float = _LOOK_SECONDS_FIRST
+    pause_seconds: float
     looking: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
     reason: _Reason | None = None
@@ -108,8 +109,11 @@ class StopWatch:
             KilledError, JobCancelledError: it was cancelled. What it started is to be stopped and settled by whoever
                 gets this.
         """
-        with self._watched(job, known) as call:
+        call = self._begin(job, known)
+        try:
             return await call.wait(work)
+        finally:
+            self._end(call)
 
     async def unless_stopped_between(self, steps: AsyncIterator[_Result], job: Job) -> AsyncGenerator[_Result, None]:
         """Yield each step; cancel the one that is awaited when the job is to stop.
@@ -121,24 +125,26 @@ class StopWatch:
         async def following() -> _Result | None:
             return await anext(steps, None)
 
-        with self._watched(job) as call:
+        call = self._begin(job)
+        try:
             while (step := await call.wait(following())) is not None:
                 yield step
+        finally:
+            self._end(call)
 
-    @contextmanager
-    def _watched(self, job: Job, known: asyncio.Event | None = None) -> Iterator[_Call]:
-        loop = asyncio.get_running_loop()
-        call = _Call(job_id=job.job_id, known=known, look_at=loop.time() + _LOOK_SECONDS_FIRST)
+    def _begin(self, job: Job, known: asyncio.Event | None = None) -> _Call:
+        loop, pause = asyncio.get_running_loop(), _LOOK_SECONDS_FIRST
+        call = _Call(job_id=job.job_id, known=known, look_at=loop.time() + pause, pause_seconds=pause)
         self._calls.add(call)
         if self._watching is None or self._watching.done():
             self._watching = loop.create_task(self._watch())
-        try:
-            yield call
-        finally:
-            self._calls.discard(call)
-            for helper in (call.looking, call.stopping):
-                if helper:
-                    helper.cancel()
+        return call
+
+    def _end(self, call: _Call) -> None:
+        self._calls.discard(call)
+        for helper in (call.looking, call.stopping):
+            if helper:
+                helper.cancel()
 
     async def _watch(self) -> None:
         """Look until nobody waits any more. It outlives the last of them by a look, and so is not begun by each."""
