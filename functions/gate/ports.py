@@ -124,10 +124,7 @@ class Ledger(Protocol):
         ...
 
     async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
-        """Note in a job that its caller wants it stopped, for whoever waits for it. No counter moves.
-
-        A job that ended before is returned as it ended; to ask again changes nothing. Raises as `hand_over` does.
-        """
+        """Note in a job, unless it ended, that its caller wants it stopped. No counter moves. Raises as `hand_over`."""
         ...
 
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:

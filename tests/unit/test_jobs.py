@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from gate import jobs
 from gate.domain.answer import Answer

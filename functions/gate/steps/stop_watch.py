@@ -47,23 +47,27 @@ class _Call:
 
     async def wait(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Await work in the task of whoever calls, as with `asyncio.timeout`: this runs at each request."""
-        if self.reason:
+        if self.stopping and self.stopping.done():
             work.close()
-            raise self.reason()
+            raise self._error()
         task = self.waiting = asyncio.current_task()
         assert task is not None, "a coroutine runs in a task"
         before = task.cancelling()
         try:
             return await work
         except asyncio.CancelledError as exc:
-            if self.reason and self.is_cancelled and task.cancelling() <= before + 1:
-                raise self.reason() from exc
+            if self.is_cancelled and task.cancelling() <= before + 1:
+                raise self._error() from exc
             raise
         finally:
             self.waiting = None
             if self.is_cancelled:
                 self.is_cancelled = False
                 task.uncancel()
+
+    def _error(self) -> GateError:
+        assert self.reason is not None, "it was stopped for a reason"
+        return self.reason()
 
     def stop(self, reason: _Reason) -> None:
         """Stop it, once, and as soon as what it waits for is known."""
