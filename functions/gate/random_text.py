@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
+RandomHex = Callable[[int], str]
+"""Returns so many random bytes as hexadecimal digits."""
 _AT_ONCE_BYTES = 4_096
 """Each question to the system lets go of Python's lock, and waits for it under load."""
 

@@ -32,6 +32,7 @@ from gate.errors import (
 from gate.jobs import Jobs, outputs_of
 from gate.log import EventLog
 from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
+from gate.random_text import RandomHex, random_hex
 from gate.steps.admission import Admission
 from gate.steps.dispatch import Dispatcher, Sight
 from gate.steps.entry import Entry, Held, Join, Joined
@@ -72,11 +73,11 @@ class Gate:
         clock: Clock,
         log: EventLog,
         results: ResultStore | None = None,
+        random_hex: RandomHex = random_hex,
     ) -> None:
         self._policies = policies
         self._model = model
-        self._clock = clock
-        self._provider = provider
+        self._clock, self._provider = clock, provider
         self._orders = Orders(model=model, webhooks=webhooks)
         admission = Admission(ledger=ledger, clock=clock)
         self._settling = Settling(ledger=ledger, admission=admission, clock=clock, log=log)
@@ -89,6 +90,7 @@ class Gate:
             model=model,
             clock=clock,
             log=log,
+            random_hex=random_hex,
         )
         self._quotas = Quotas(ledger=ledger, clock=clock)
         self._dispatcher = Dispatcher(provider=provider, clock=clock, log=log)

@@ -26,10 +26,9 @@ from tests.unit.doubles import WatchedLog, fill
 from tests.unit.world import ALICE, WEBHOOKS
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
-from twohop.cloud.faults import Dice
 from twohop.cloud.virtual import EPOCH, LoopClock, run_virtual
 from twohop.cloud.worker import LoopTimers
-from twohop.prove.faults import FaultyLedger, LedgerFaults
+from twohop.prove.still import StillLedger
 
 STOPPED_WITHIN_SECONDS = 75
 """As docs/budgets-and-the-switch.md states it."""
@@ -49,8 +48,8 @@ async def use(gate: Gate, caller: Caller) -> None:
 
 async def play(path: str) -> tuple[int, int, int]:
     """Return the bill as long after the kill as is stated, the bill an hour later, and the holds left."""
-    clock, log, store = LoopClock(), WatchedLog(), SqliteLedger(path)
-    ledger: Any = FaultyLedger(store, LedgerFaults(), Dice(1))
+    clock, log = LoopClock(), WatchedLog()
+    ledger: Any = StillLedger(lambda: SqliteLedger(path))
     prices = [(0.0, gpu_price("runpod/AMPERE_16", on=EPOCH.date()))]
     endpoint = Endpoint(workers_min=1, workers_max=4, jobs_per_worker=2)
     cloud = Cloud(timers=LoopTimers(), prices=prices, work=work, endpoint=endpoint)
@@ -85,7 +84,7 @@ async def play(path: str) -> tuple[int, int, int]:
         each.cancel()
     await asyncio.wait(using)
     later = cloud.spent_microdollars()
-    await store.close()
+    await ledger.close()
     return then, later, left
 
 

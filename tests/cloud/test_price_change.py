@@ -23,11 +23,10 @@ from tests.makers import make_job, make_model, make_moves
 from tests.unit.doubles import WatchedLedger, WatchedLog
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Work
-from twohop.cloud.faults import Dice
 from twohop.cloud.jobs import CloudJob
 from twohop.cloud.virtual import EPOCH, LoopClock, run_virtual
 from twohop.cloud.worker import LoopTimers
-from twohop.prove.faults import FaultyLedger, LedgerFaults
+from twohop.prove.still import StillLedger
 
 NOON_MS = 12 * 3_600_000
 TARIFF = make_model().tariff
@@ -41,7 +40,7 @@ def work(_: Mapping[str, Any]) -> Work:
 async def play(path: str, prices: list[tuple[float, GpuPrice]]) -> tuple[float, list[dict[str, Any]]]:
     """Let a job come every five minutes of a day, and return the drift and the alerts that were told."""
     clock, log = LoopClock(), WatchedLog()
-    ledger: Any = FaultyLedger(WatchedLedger(path), LedgerFaults(), Dice(1))
+    ledger: Any = StillLedger(lambda: WatchedLedger(path))
     cloud = Cloud(timers=LoopTimers(), prices=prices, work=work)
     settling: list[asyncio.Task[None]] = []
 

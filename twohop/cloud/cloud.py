@@ -165,7 +165,9 @@ class Cloud:
         job.status, job.taken_ms, job.tries = "IN_PROGRESS", self.timers.now_ms(), job.tries + 1
         work = self.work(job.input)
         job.parts = list(work.parts)
-        if self.dice.hit("crashed", self.faults.crashed):
+        if job.tries == 1:
+            job.looping = self.dice.hit("looping", self.faults.looping)
+        if job.looping or self.dice.hit("crashed", self.faults.crashed):
             after_ms = work.execution_ms * self.dice.of("crash").random()
             worker.take(job, after_ms=after_ms, then=lambda: self._crash(worker))
         elif work.execution_ms > job.policy.execution_ms_max or self.dice.hit("timed_out", self.faults.timed_out):

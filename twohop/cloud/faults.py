@@ -19,6 +19,8 @@ class CloudFaults:
     """A request is taken, and its answer is a 502 of some proxy."""
     crashed: float = 0.0
     """A worker dies in the middle of a job; its jobs are queued again, as often as the cloud retries."""
+    looping: float = 0.0
+    """A job ends its worker at every try, as often as the cloud tries it."""
     timed_out: float = 0.0
     """A job runs until its execution timeout."""
     usage_missing: float = 0.0

@@ -48,6 +48,8 @@ class CloudJob:
     parts: list[str] = field(default_factory=list)
     """Written, and not streamed yet."""
     tries: int = 0
+    looping: bool = False
+    """It ends its worker at every try."""
     asked: int = 0
     """How often it was asked for after its end."""
     usage_told: bool = True

@@ -1,20 +1,17 @@
 """An event loop whose time jumps to the next timer, so that a day passes as fast as it can be computed.
 
-run_virtual(main())          everything that sleeps on the loop sleeps virtually
-with outside(): await …      time stands still while something outside the loop works: a thread, a socket
+Nothing may run outside the loop meanwhile, in a thread or behind a socket: the clock does not wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-_OUTSIDE_SECONDS = 0.05
 EPOCH = datetime(2026, 11, 25, tzinfo=UTC)
 """Midnight, when a day's budget begins."""
 
@@ -24,7 +21,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now_seconds = 0.0
-        self.outside = 0
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
@@ -43,8 +39,6 @@ class _JumpingSelector(selectors.DefaultSelector):
         """Return what is ready, after moving the time if nothing is."""
         if timeout is None or timeout <= 0:
             return self._select(timeout)
-        if self._loop.outside:
-            return self._select(_OUTSIDE_SECONDS)
         if ready := self._select(0):
             return ready
         self._loop.now_seconds += timeout
@@ -70,17 +64,3 @@ def run_virtual(main: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end on virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """Let time stand still while something works that the loop's timers know nothing of."""
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, VirtualLoop):
-        yield
-        return
-    loop.outside += 1
-    try:
-        yield
-    finally:
-        loop.outside -= 1

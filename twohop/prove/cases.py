@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import combinations
 
 from twohop.cloud.faults import CloudFaults
@@ -21,6 +20,10 @@ SINGLE = (
     Case(name="usage late", cloud=CloudFaults(usage_late=0.1)),
     Case(name="results forgotten", cloud=CloudFaults(forgotten=0.1)),
     Case(name="starts slow", cloud=CloudFaults(start_slow=0.3)),
+    Case(name="retry loops", cloud=CloudFaults(looping=0.02)),
+    Case(name="webhooks lost", cloud=CloudFaults(webhook_lost=0.3)),
+    Case(name="webhooks doubled", cloud=CloudFaults(webhook_doubled=0.5)),
+    Case(name="price rises", price_percent=80),
 )
 """One thing goes wrong."""
 
@@ -29,10 +32,4 @@ NOTHING = Case(name="nothing goes wrong")
 
 def pairs() -> list[Case]:
     """Return all pairs of faults."""
-    return [_both(one, other) for one, other in combinations(SINGLE, 2)]
-
-
-def _both(one: Case, other: Case) -> Case:
-    mine, its = asdict(one.ledger), asdict(other.ledger)
-    ledger = LedgerFaults(**{name: max(mine[name], its[name]) for name in mine})
-    return Case(name=f"{one.name} + {other.name}", ledger=ledger, cloud=one.cloud + other.cloud)
+    return [one + other for one, other in combinations(SINGLE, 2)]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -15,11 +16,11 @@ import msgspec
 from gate.domain.model import ServedModel
 from gate.domain.plan import STARTER_PLANS, Cohort
 from gate.domain.request import InferRequest
-from gate.errors import LedgerError, ProviderError, QuotaExceededError
+from gate.endpoints.webhook import WebhookDoor
+from gate.errors import GateError, LedgerError, QuotaExceededError
 from gate.guard.sweeper import Sweeper
-from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
-from gate.money import Tariff, gate_price, gpu_price
+from gate.money import GpuPrice, Tariff, gate_price, gpu_price
 from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
 from gate.service import Gate
@@ -29,13 +30,19 @@ from twohop.cloud.app import API_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.faults import CloudFaults, Dice
 from twohop.cloud.virtual import EPOCH, LoopClock
+from twohop.cloud.webhooks import Webhooks as CloudWebhooks
 from twohop.cloud.worker import LoopTimers
-from twohop.prove.faults import FaultyLedger, LedgerFaults
+from twohop.prove.faults import TRAVEL_SECONDS_MAX, FaultyLedger, LedgerFaults
+from twohop.prove.outcome import Outcome
+from twohop.prove.stores import Store
+from twohop.prove.witness import Request, Witness, asking
 
 _HOLDS_IN_THE_BUDGET = 110
 """So that one hold is less than a hundredth of it."""
 _SWEEP_SECONDS = 300
 _SECRET = b"a-secret-of-the-proof-and-nothing-else"
+_WEBHOOKS = Webhooks(url="https://gate.example/webhook", secret=_SECRET)
+_PRICE_CHANGES_MS = 120_000.0
 _PLAN = msgspec.structs.replace(
     STARTER_PLANS["free"],
     requests_per_minute=600_000,
@@ -61,6 +68,11 @@ _MODEL = ServedModel(
     wait_ms_max=60_000,
 )
 
+_BUDGET = _HOLDS_IN_THE_BUDGET * _MODEL.worst_case_microdollars
+_USING_SECONDS = 6 * 3_600
+_LOOKING_AFTER_SECONDS = 6 * 3_600
+"""The longest that jobs nobody waits for may take to be looked after, once nobody asks any more."""
+
 Wrap = Callable[[Any], Any]
 
 
@@ -71,37 +83,17 @@ class Case:
     name: str
     ledger: LedgerFaults = field(default_factory=LedgerFaults)
     cloud: CloudFaults = field(default_factory=CloudFaults)
+    price_percent: int = 100
+    """What the provider bills for the first two minutes, of the price that hop 1 counts with, which it bills then."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What one drive left, in micro-dollars and jobs."""
-
-    case: str
-    budget: int
-    billed: int
-    """The most that was ever spent, by the cloud's own bill."""
-    ledger: int
-    """What the budget's document says was spent."""
-    jobs: int
-    settled: int
-    """What the jobs' own documents add up to: another sum than the budget's is a job that was billed twice."""
-    holds_left: int
-    refused_early: int
-    """Refusals for the budget's sake while more than a hundredth of it was free."""
-
-    @property
-    def complaints(self) -> list[str]:
-        """Return what does not hold; empty if all does."""
-        found = {
-            "spent above the budget": max(self.billed, self.ledger) > self.budget,
-            "the bill is above the ledger": self.billed > self.ledger,
-            "a job was billed twice": self.settled != self.ledger,
-            "a hold was left behind": self.holds_left > 0,
-            "an honest caller was refused": self.refused_early > 0,
-            "nothing was spent": self.billed == 0,
-        }
-        return [complaint for complaint, holds in found.items() if holds]
+    def __add__(self, other: Case) -> Case:
+        """Have both go wrong."""
+        return Case(
+            name=f"{self.name} + {other.name}",
+            ledger=self.ledger + other.ledger,
+            cloud=self.cloud + other.cloud,
+            price_percent=min(self.price_percent, other.price_percent),
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,66 +101,72 @@ class _Drive:
     case: Case
     seed: int
     callers: int
-    path: str
+    shards: int
+    store: Store
     wrap: Wrap
-    budget: int = _HOLDS_IN_THE_BUDGET * _MODEL.worst_case_microdollars
     refused_early: int = 0
+    requests: list[Request] = field(default_factory=list)
     log: EventLog = field(default_factory=lambda: EventLog(io.StringIO()))
 
     async def run(self) -> Outcome:
-        clock, store = LoopClock(), SqliteLedger(self.path)
-        ledger = FaultyLedger(self.wrap(store), self.case.ledger, Dice(self.seed))
-        calm = FaultyLedger(store, LedgerFaults(), Dice(self.seed))
-        await self._write_documents(calm)
+        random.seed(self.seed)  # The gate's pauses, and the adapter's.
+        clock = LoopClock()
+        witness = Witness(self.store.ledger, budget=_BUDGET, shards=self.shards, operations=self.store.operations)
+        ledger = FaultyLedger(self.wrap(witness), self.case.ledger, Dice(self.seed))
+        await _write_documents(self.store.ledger, shards=self.shards)
         cloud = self._cloud()
-        policies = Policies(documents=calm, notifier=self.log, clock=clock, fresh_seconds=3_600)
-        gate = Gate(
-            policies=policies,
-            ledger=ledger,
-            provider=self._provider(cloud, clock),
-            model=_MODEL,
-            webhooks=Webhooks(url="https://gate.example/webhook", secret=_SECRET),
-            clock=clock,
-            log=self.log,
-        )
-        sweeper = Sweeper(ledger=calm, policies=policies, clock=clock, log=self.log)
+        policies = Policies(documents=witness, notifier=self.log, clock=clock, fresh_seconds=86_400)
+        gate = self._gate(ledger, policies, cloud, clock)
+        _tell_of_ends(cloud, gate, self.log)
+        for number in range(self.callers):
+            await gate.models(_caller(number))  # An instance reads a caller's document before their first request.
+        sweeper = Sweeper(ledger=ledger, policies=policies, clock=clock, log=self.log, visit=gate.follower.visit)
         sweeping = asyncio.ensure_future(_sweep(sweeper))
-        await asyncio.gather(*(self._use(gate, calm, number) for number in range(self.callers)))
-        await asyncio.sleep(2 * _SWEEP_SECONDS)
+        await asyncio.gather(*(self._use(gate, witness, number) for number in range(self.callers)))
+        await _look_after(witness)
         sweeping.cancel()
-        outcome = await self._count(calm, cloud)
-        await store.close()
-        return outcome
+        return await self._count(witness, cloud)
 
-    async def _use(self, gate: Gate, ledger: Any, number: int) -> None:
+    async def _use(self, gate: Gate, witness: Witness, number: int) -> None:
         """Ask and ask again, until the day's budget is used up."""
-        caller = Caller(uid=f"caller-{number}", cohort=Cohort.VERIFIED)
-        while asyncio.get_running_loop().time() < 6 * 3_600:
+        loop = asyncio.get_running_loop()
+        while loop.time() < _USING_SECONDS:
+            began, request = loop.time(), Request()
             try:
-                await gate.infer(caller, InferRequest(inputs="a text"))
+                with asking(request):
+                    await _ask(gate, number)
             except QuotaExceededError as exc:
-                await self._note_refusal(ledger)
+                self._judge_refusal(witness, began)
                 retry_seconds = float(str(exc.details["retry_after_seconds"]))
                 if retry_seconds > 600:
                     return
                 await asyncio.sleep(max(retry_seconds, 5))
-            except (LedgerError, ProviderError):
+            except GateError:
                 await asyncio.sleep(1)
+            self.requests.append(request)
 
-    async def _note_refusal(self, ledger: Any) -> None:
-        self.refused_early += self.budget - await _spent(ledger) > self.budget // 100 + 1
+    def _judge_refusal(self, witness: Witness, began: float) -> None:
+        """A refusal is right if, while it was made, or told and not heard yet, there was a moment without room."""
+        least = witness.least_free(since=began - TRAVEL_SECONDS_MAX)
+        self.refused_early += least > _BUDGET // 100 + 1
 
-    async def _count(self, ledger: Any, cloud: Cloud) -> Outcome:
-        jobs = await ledger.jobs(limit=10**6)
+    async def _count(self, witness: Witness, cloud: Cloud) -> Outcome:
+        jobs = await witness.jobs(limit=10**6)
+        hot = [one for one in self.requests if one.job and one.is_hot]
         return Outcome(
             case=self.case.name,
-            budget=self.budget,
+            budget=_BUDGET,
             billed=cloud.spent_microdollars(),
-            ledger=await _spent(ledger),
+            ledger=await witness.spent(),
+            most=witness.most_spent,
             jobs=len(jobs),
             settled=sum(job.settled_microdollars or 0 for job in jobs),
             holds_left=sum(not job.state.final for job in jobs),
             refused_early=self.refused_early,
+            hold_commits=max((one.job.hold for one in hot if one.job), default=0),
+            settle_commits=max((one.job.settle for one in hot if one.job), default=0),
+            hot_reads=max((one.reads for one in hot), default=0),
+            is_repeated=self.case.ledger != LedgerFaults() or self.case.cloud.webhook_doubled > 0,
         )
 
     def _cloud(self) -> Cloud:
@@ -177,62 +175,109 @@ class _Drive:
         def work(_: Mapping[str, Any]) -> Work:
             return Work(execution_ms=durations.uniform(4_000, 9_000), outputs=[1])
 
-        prices = [(0.0, _MODEL.tariff.gpu)]
-        endpoint = Endpoint(jobs_per_worker=2, workers_max=24, pull_ms=1_000, start_ms=4_000, scale_ms=6_000)
         return Cloud(
             timers=LoopTimers(),
-            prices=prices,
+            prices=_prices(self.case.price_percent),
             work=work,
-            endpoint=endpoint,
+            endpoint=Endpoint(jobs_per_worker=2, workers_max=24, pull_ms=1_000, start_ms=4_000, scale_ms=6_000),
             faults=self.case.cloud,
             seed=self.seed,
         )
 
-    def _provider(self, cloud: Cloud, clock: LoopClock) -> RunPodProvider:
-        app = make_cloud_app(cloud, epoch=EPOCH)
-        return RunPodProvider(
+    def _gate(self, ledger: Any, policies: Policies, cloud: Cloud, clock: LoopClock) -> Gate:
+        provider = RunPodProvider(
             endpoint_id=ENDPOINT_ID,
             api_key=API_KEY,
             worker_secret=_SECRET,
             clock=clock,
-            transport=httpx.ASGITransport(app=app),
+            transport=httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH)),
+        )
+        ids = Dice(self.seed).of("ids")
+        return Gate(
+            policies=policies,
+            ledger=ledger,
+            provider=provider,
+            model=_MODEL,
+            webhooks=_WEBHOOKS,
+            clock=clock,
+            log=self.log,
+            random_hex=lambda size_bytes: ids.randbytes(size_bytes).hex(),
         )
 
-    async def _write_documents(self, store: Any) -> None:
-        await store.write("plans/free", msgspec.to_builtins(_PLAN))
-        config = {
-            "budget_microdollars_per_day": self.budget,
-            "budget_microdollars_per_month": self.budget,
-            "budget_shards": 1,
-            "plans": {"verified": "free"},
-        }
-        await store.write("gate/config", config)
+
+async def drive(
+    case: Case, *, seed: int, callers: int, store: Store, shards: int = 1, wrap: Wrap = lambda ledger: ledger
+) -> Outcome:
+    """Run one case on the running loop, which should be a virtual one. The same seed is the same outcome.
+
+    Args:
+        case: what goes wrong.
+        seed: of everything that is drawn.
+        callers: how many ask at once.
+        store: an empty one, of whose ledger the loop waits.
+        shards: of the budget.
+        wrap: puts another ledger before the real one.
+    """
+    return await _Drive(case=case, seed=seed, callers=callers, shards=shards, store=store, wrap=wrap).run()
+
+
+async def _ask(gate: Gate, number: int) -> None:
+    """Ask in one of the three ways: wait for the answer, wait for a while, or do not wait."""
+    request = InferRequest(inputs="a text")
+    if number % 3 == 1:
+        await gate.jobs.submit(_caller(number), request)
+        with asking(None):
+            await asyncio.sleep(5)
+    else:
+        await gate.infer(_caller(number), request, may_outlive=number % 3 == 2)
+
+
+def _caller(number: int) -> Caller:
+    return Caller(uid=f"caller-{number}", cohort=Cohort.VERIFIED)
+
+
+def _tell_of_ends(cloud: Cloud, gate: Gate, log: EventLog) -> None:
+    """Have the cloud call hop 1's own door when a job has ended."""
+    door = WebhookDoor(gate.jobs.ended, webhooks=_WEBHOOKS, log=log)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=door))
+
+    async def post(url: str, fields: dict[str, Any]) -> bool:
+        with asking(None):
+            return (await client.post(url, json=fields)).is_success
+
+    CloudWebhooks(cloud, post)
+
+
+def _prices(percent: int) -> list[tuple[float, GpuPrice]]:
+    """Return a price that rises to the one that hop 1 counts with."""
+    full = _MODEL.tariff.gpu
+    other = replace(full, nanodollars_per_hour=full.nanodollars_per_hour * percent // 100)
+    return [(0.0, other), (_PRICE_CHANGES_MS, full)]
 
 
 async def _sweep(sweeper: Sweeper) -> None:
     """Do what the scheduler does."""
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
-        await sweeper.sweep()
+        with suppress(LedgerError):
+            await sweeper.sweep()
 
 
-async def drive(case: Case, *, seed: int, callers: int, path: str, wrap: Wrap = lambda ledger: ledger) -> Outcome:
-    """Run one case on the running loop, which should be a virtual one.
-
-    Args:
-        case: what goes wrong.
-        seed: of everything that is drawn.
-        callers: how many ask at once.
-        path: of a new SQLite file.
-        wrap: puts another ledger before the real one.
-    """
-    return await _Drive(case=case, seed=seed, callers=callers, path=path, wrap=wrap).run()
+async def _look_after(witness: Witness) -> None:
+    """Wait until all is settled, or should have been."""
+    until = asyncio.get_running_loop().time() + _LOOKING_AFTER_SECONDS
+    while asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(2 * _SWEEP_SECONDS)
+        if all(job.state.final for job in await witness.jobs(limit=10**6)):
+            return
 
 
-async def _spent(ledger: Any) -> int:
-    """Return what the budget's document has for this day, holds included."""
-    total = 0
-    with suppress(KeyError):
-        counters = await ledger.counters("budget/0")
-        total = counters["days", f"{EPOCH:%Y-%m-%d}", "microdollars"]
-    return int(total)
+async def _write_documents(store: Any, *, shards: int) -> None:
+    await store.write("plans/free", msgspec.to_builtins(_PLAN))
+    config = {
+        "budget_microdollars_per_day": _BUDGET,
+        "budget_microdollars_per_month": _BUDGET,
+        "budget_shards": shards,
+        "plans": {"verified": "free"},
+    }
+    await store.write("gate/config", config)

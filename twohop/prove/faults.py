@@ -9,9 +9,12 @@ from typing import Any
 
 from gate.errors import LedgerError
 from twohop.cloud.faults import Dice
-from twohop.cloud.virtual import outside
 
-_WRITES = ("hold", "settle")
+TRAVEL_SECONDS_MAX = 0.02
+"""How long a question takes to the ledger, and as long its answer."""
+_TRAVEL_SECONDS_MIN = 0.002
+_SLOW_SECONDS = 3.0
+_WRITES = ("hold", "settle", "hand_over", "rebalance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +28,14 @@ class LedgerFaults:
     slow: float = 0.0
     """It takes three seconds more."""
 
+    def __add__(self, other: LedgerFaults) -> LedgerFaults:
+        """Have both go wrong."""
+        names = self.__slots__
+        return LedgerFaults(**{name: max(getattr(self, name), getattr(other, name)) for name in names})
+
 
 class FaultyLedger:
-    """Stands around a ledger. Time stands still while the real one works."""
+    """Stands around a ledger, some way off: what others do while a word travels is drawn by dice."""
 
     def __init__(self, inner: Any, faults: LedgerFaults, dice: Dice) -> None:
         self._inner = inner
@@ -37,27 +45,27 @@ class FaultyLedger:
     def __getattr__(self, name: str) -> Any:
         """Return the ledger's method, with its faults if it writes."""
         method = getattr(self._inner, name)
-        if not callable(method):
-            return method
-        return self._writing(method) if name in _WRITES else _still(method)
+        return self._writing(method) if name in _WRITES else self._far(method)
 
     def _writing(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **options: Any) -> Any:
             if self._dice.hit("aborted", self._faults.aborted):
                 raise LedgerError("a fault: aborted")
             if self._dice.hit("slow", self._faults.slow):
-                await asyncio.sleep(3)
-            done = await _still(method)(*args, **options)
+                await asyncio.sleep(_SLOW_SECONDS)
+            done = await self._far(method)(*args, **options)
             if self._dice.hit("unavailable_after", self._faults.unavailable_after):
                 raise LedgerError("a fault: unavailable, after it was written")
             return done
 
         return call
 
+    def _far(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*args: Any, **options: Any) -> Any:
+            travel = self._dice.of("travel")
+            await asyncio.sleep(travel.uniform(_TRAVEL_SECONDS_MIN, TRAVEL_SECONDS_MAX))
+            done = await method(*args, **options)
+            await asyncio.sleep(travel.uniform(_TRAVEL_SECONDS_MIN, TRAVEL_SECONDS_MAX))
+            return done
 
-def _still(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def call(*args: Any, **options: Any) -> Any:
-        with outside():
-            return await method(*args, **options)
-
-    return call
+        return call

@@ -95,10 +95,18 @@ class Admission:
 
     def settled(self, job: Job) -> None:
         """Note that a job of this instance ended, so that what it freed is not refused from memory."""
+        self._forget(job)
+        self._holding.settled(job)
+
+    def freed(self, job: Job) -> None:
+        """Note that a job of this instance may have ended: its settlement was sent, and not answered."""
+        self._forget(job)
+        self._holding.freed(job)
+
+    def _forget(self, job: Job) -> None:
         self._denials.forget(meter.usage_account(job.caller))
         if job.token_id:
             self._denials.forget(meter.token_path(job.token_id))
-        self._holding.settled(job)
 
     def _recalled(self, job: Job, policy: Policy) -> Denial | None:
         """Return a denial by the caller's plan or by the token's budget that still stands."""

@@ -23,7 +23,7 @@ from gate.domain.request import InferRequest, check_raw_size, check_size, payloa
 from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
 from gate.log import EventLog
 from gate.ports import Admitted, Caller, Clock, Repeated
-from gate.random_text import random_hex
+from gate.random_text import RandomHex
 from gate.steps.admission import Admission
 from gate.steps.newcomers import NewcomerError, Newcomers
 from gate.steps.policy import Policies, Policy
@@ -81,8 +81,10 @@ class Entry:
         model: ServedModel,
         clock: Clock,
         log: EventLog,
+        random_hex: RandomHex,
     ) -> None:
         self._policies = policies
+        self._random_hex = random_hex
         self._newcomers = newcomers
         self._admission = admission
         self._settling = settling
@@ -175,7 +177,7 @@ class Entry:
             digest,
             cache_seconds=policy.config.cache_seconds.get(self._model.name),
             now=self._clock.now(),
-            random=lambda: random_hex(16),
+            random=lambda: self._random_hex(16),
         )
 
     def _new_job(self, caller: Caller, policy: Policy, digest: str, name: JobName) -> Job:
@@ -188,7 +190,7 @@ class Entry:
             cohort=(Cohort.TOKEN if caller.token_id else caller.cohort).value,
             model=self._model.name,
             payload_digest=digest,
-            attempt=random_hex(8),
+            attempt=self._random_hex(8),
             held_microdollars=self._hold_microdollars,
             held_gpu_ms=self._model.worst_case_gpu_ms,
             emission_us=policy.plan.emission_us,

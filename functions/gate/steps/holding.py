@@ -74,6 +74,8 @@ class Holding:
         self._borrowing = asyncio.Lock()
         self._config: GateConfig | None = None
         self._over_hold = False
+        self._freed = 0
+        """How often something came free. An answer that was asked for before that says nothing any more."""
 
     async def hold(self, job: Job, policy: Policy) -> Outcome:
         """Hold a job on the shard that its id chooses.
@@ -107,9 +109,14 @@ class Holding:
 
     def settled(self, job: Job) -> None:
         """Note that a job ended: what it did not use came free, and what is above its hold is a debt."""
+        self.freed(job)
+        self._over_hold |= (job.settled_microdollars or 0) > job.held_microdollars
+
+    def freed(self, job: Job) -> None:
+        """Note that what a job held may have come free, so that nobody is refused for it from memory."""
+        self._freed += 1
         self._used_up.clear()
         self._empty.forget_under(f"{meter.budget_account(job.shard)} ")
-        self._over_hold |= (job.settled_microdollars or 0) > job.held_microdollars
 
     async def _follow(self, config: GateConfig) -> None:
         """Settle the loans when the owner changed a budget: one that was lowered may be lent out already."""
@@ -124,8 +131,9 @@ class Holding:
     async def _try(self, attempt: _Attempt) -> Outcome:
         job = attempt.job
         required = (meter.token_path(job.token_id),) if job.token_id else ()
+        freed = self._freed
         outcome = await self._ledger.hold(job, attempt.moves, require=required)
-        if _by_budget(outcome):
+        if _by_budget(outcome) and freed == self._freed:
             self._empty.remember(attempt.place, outcome.denial, attempt.config)
         return outcome
 
@@ -149,6 +157,7 @@ class Holding:
         """Make room on the job's shard; or say what all shards together are short of, when that is sure."""
         before: Shards | None = None
         for pause in (*_QUIET_SECONDS, 0):
+            freed = self._freed
             shards = await self._ledger.rebalance(BUDGET, lambda seen: lending.moves_to_lend(attempt.moves, seen))
             short = lending.short_of(attempt.moves, shards)
             if not short:
@@ -158,7 +167,8 @@ class Holding:
             before = shards
             await self._sleep(pause * random.uniform(1, 2))  # noqa: S311 - no secret hangs on it
         denial = self._denial(short, shards)
-        self._used_up.remember(attempt.kind, denial, attempt.config)
+        if freed == self._freed:
+            self._used_up.remember(attempt.kind, denial, attempt.config)
         return denial
 
     def _denial(self, short: list[Limit], shards: Shards) -> Denial:

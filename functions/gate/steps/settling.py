@@ -55,6 +55,7 @@ class Settling:
             try:
                 done = await self._ledger.settle(job, settlement, at=self._clock.now())
             except LedgerError as exc:
+                self._admission.freed(job)  # It may have been written, though nobody was told.
                 if not tries_left:
                     self._log.error("job.not_settled", job_id=job.job_id, reason=str(exc))
             else:

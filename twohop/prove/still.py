@@ -1,0 +1,46 @@
+"""A real ledger on a loop of its own, for which a virtual loop stops: one call at a time, in no time, in one order.
+
+A virtual clock cannot wait for threads and sockets without letting chance decide what else happens meanwhile. So the
+virtual loop does not wait: it blocks. What the drives draw from a seed is then all the chance that there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class StillLedger:
+    """Stands around a ledger, and its documents."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        """Make the ledger on its own loop."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="still-ledger", daemon=True)
+        self._thread.start()
+        self._inner = self._wait_for(_made(make))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the ledger's method, which blocks the caller's loop until it has an outcome."""
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._inner, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            return self._wait_for(method(*args, **options))
+
+        return call
+
+    async def close(self) -> None:
+        """Close the ledger and its loop."""
+        self._wait_for(self._inner.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _made(make: Callable[[], Any]) -> Any:
+    return make()

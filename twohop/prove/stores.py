@@ -1,0 +1,89 @@
+"""The real ledgers that can be driven, each empty, and waited for by the drive's virtual clock."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gate.connections import KeptConnections
+from gate.ledgers.firestore import FirestoreLedger
+from gate.ledgers.sqlite import SqliteLedger
+from twohop.errors import BadInputError
+from twohop.prove.still import StillLedger
+from twohop.prove.witness import Operations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A ledger with the owner's documents."""
+
+    ledger: Any
+    operations: Callable[[], Operations] | None = None
+    """Returns what went over the wire until now, if that can be seen."""
+
+
+def check_store(kind: str) -> None:
+    """Say at once what is missing.
+
+    Raises:
+        BadInputError: there is no emulator.
+    """
+    if kind == "firestore" and not os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        raise BadInputError("--ledger firestore: set FIRESTORE_EMULATOR_HOST to an emulator that runs")
+
+
+@asynccontextmanager
+async def open_store(kind: str) -> AsyncIterator[Store]:
+    """Open an empty `sqlite` or `firestore` ledger."""
+    if kind == "firestore":
+        async with _firestore() as store:
+            yield store
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = StillLedger(lambda: SqliteLedger(str(Path(folder) / "ledger.sqlite3")))
+        try:
+            yield Store(ledger=ledger)
+        finally:
+            await ledger.close()
+
+
+@asynccontextmanager
+async def _firestore() -> AsyncIterator[Store]:
+    wire = _CountedWire()
+    project = f"demo-{uuid.uuid4().hex[:12]}"
+    ledger = StillLedger(lambda: FirestoreLedger(project, transport=wire))
+    try:
+        yield Store(ledger=ledger, operations=wire.so_far)
+    finally:
+        await ledger.close()
+
+
+class _CountedWire(httpx.AsyncBaseTransport):
+    """Sends requests, and counts what Firestore bills them as: commits and reads."""
+
+    def __init__(self) -> None:
+        self._connections = KeptConnections(connections_max=1, kept_seconds=5)
+        self._commits = self._reads = 0
+
+    def so_far(self) -> Operations:
+        """Return what was sent until now."""
+        return Operations(commits=self._commits, reads=self._reads)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one."""
+        is_commit = request.url.path.endswith(":commit")
+        self._commits += is_commit
+        self._reads += not is_commit
+        return await self._connections.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connections.aclose()

@@ -1,0 +1,163 @@
+"""Stands right before the real ledger: sees what is spent after each write, and what each job cost in operations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from gate.domain.scopes import budget_account
+from gate.ports import Admitted, Denied
+from twohop.cloud.virtual import EPOCH
+
+_TODAY = ("days", f"{EPOCH:%Y-%m-%d}", "microdollars")
+_REMEMBERED = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Operations:
+    """What a database was asked for."""
+
+    commits: int = 0
+    reads: int = 0
+
+    def __sub__(self, other: Operations) -> Operations:
+        """Return what came since then."""
+        return Operations(commits=self.commits - other.commits, reads=self.reads - other.reads)
+
+
+@dataclass(slots=True, kw_only=True)
+class JobOperations:
+    """What one job's two commits came to."""
+
+    hold: int = 0
+    settle: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """What one caller's request led to, until it was answered."""
+
+    reads: int = 0
+    job: JobOperations | None = None
+    """The job that was admitted for it."""
+    is_hot: bool = True
+    """There was room for it on its shard at once."""
+
+
+_asking: ContextVar[Request | None] = ContextVar("whose request is being answered", default=None)
+
+
+@contextmanager
+def asking(request: Request | None) -> Iterator[None]:
+    """Count what happens within as a caller's request, or as nobody's."""
+    token = _asking.set(request)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
+
+
+class Witness:
+    """A ledger of which nothing is hidden.
+
+    Args:
+        inner: a ledger that does one thing at a time, while which nothing else happens.
+        budget: in micro-dollars a day.
+        shards: of the budget.
+        operations: returns what the database was asked for until now; None counts a write as one commit and all else
+            as one read, as Firestore's ledger does.
+    """
+
+    def __init__(
+        self, inner: Any, *, budget: int, shards: int, operations: Callable[[], Operations] | None = None
+    ) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._accounts = [budget_account(shard) for shard in range(shards)]
+        self._operations = operations
+        self._free: deque[tuple[float, int]] = deque([(0.0, budget)], maxlen=_REMEMBERED)
+        self._jobs: dict[str, JobOperations] = {}
+        self.most_spent = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the ledger's method; one that is not named below reads."""
+        method = getattr(self._inner, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            before = self._so_far()
+            done = await method(*args, **options)
+            self._count_reads(self._since(before, Operations(reads=1)).reads)
+            return done
+
+        return call
+
+    async def hold(self, job: Any, *args: Any, **options: Any) -> Any:
+        """See `Ledger.hold`."""
+        before = self._so_far()
+        outcome = await self._inner.hold(job, *args, **options)
+        used = self._since(before, Operations(commits=1))
+        mine = self._jobs.setdefault(job.job_id, JobOperations())
+        mine.hold += used.commits
+        if request := _asking.get():
+            request.is_hot &= not isinstance(outcome, Denied)
+            request.job = mine if isinstance(outcome, Admitted) else request.job
+        self._count_reads(used.reads)
+        await self._look()
+        return outcome
+
+    async def settle(self, job: Any, *args: Any, **options: Any) -> Any:
+        """See `Ledger.settle`."""
+        before = self._so_far()
+        done = await self._inner.settle(job, *args, **options)
+        used = self._since(before, Operations(commits=1))
+        self._jobs.setdefault(job.job_id, JobOperations()).settle += used.commits
+        self._count_reads(used.reads)
+        await self._look()
+        return done
+
+    async def hand_over(self, *args: Any, **options: Any) -> Any:
+        """See `Ledger.hand_over`."""
+        before = self._so_far()
+        done = await self._inner.hand_over(*args, **options)
+        self._count_reads(self._since(before, Operations(commits=1)).reads)
+        return done
+
+    async def rebalance(self, *args: Any, **options: Any) -> Any:
+        """See `Ledger.rebalance`."""
+        if request := _asking.get():
+            request.is_hot = False
+        return await self._inner.rebalance(*args, **options)
+
+    async def spent(self) -> int:
+        """Return what all shards together have for this day, holds included."""
+        counted = [await self._inner.counters(account) for account in self._accounts]
+        return sum(counters.get(_TODAY, 0) for counters in counted)
+
+    def least_free(self, *, since: float) -> int:
+        """Return how little of the budget was free at some moment since a time of the loop."""
+        least = self._budget
+        for at, free in reversed(self._free):
+            least = min(least, free)
+            if at < since:
+                break
+        return least
+
+    async def _look(self) -> None:
+        spent = await self.spent()
+        self.most_spent = max(self.most_spent, spent)
+        self._free.append((asyncio.get_running_loop().time(), self._budget - spent))
+
+    def _count_reads(self, reads: int) -> None:
+        if request := _asking.get():
+            request.reads += reads
+
+    def _so_far(self) -> Operations:
+        return self._operations() if self._operations else Operations()
+
+    def _since(self, before: Operations, otherwise: Operations) -> Operations:
+        return self._operations() - before if self._operations else otherwise
