@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from gate.domain.job import JobState, Settlement
 from gate.money import Spent
 from tests.cli.conftest import Operator, job_of
-from tests.makers import NOON
+from tests.makers import NOON, make_config, make_plan
 
 UID = "Xq3vT9fKpLZ0aWmB7uYc2RdEhJk1"
 SETTLED = Settlement(state=JobState.SETTLED, microdollars=1_234, gpu_ms=1_500, spent=Spent(execution_ms=1_500))
@@ -44,6 +45,18 @@ def test_a_line_a_caller_tells_today_from_the_month(used: Operator) -> None:
     month = {"requests": 3, "gpu_seconds": 63.0, "microdollars": 12_468}
     assert shown[0] == {"caller": UID, "in_flight": 1, "today": TODAY, "month": month}
     assert [one["caller"] for one in shown] == [UID, "bob"]
+
+
+def test_a_newcomer_is_shown_with_the_plan_of_newcomers(anywhere: Operator) -> None:
+    """As the gate would find them now, and not as their last job was counted."""
+    anywhere.stores("plans/trial", msgspec.to_builtins(make_plan(requests_per_day=7)))
+    anywhere.stores("gate/config", msgspec.to_builtins(make_config(plans={"verified": "free", "new": "trial"})))
+    anywhere.holds(job_of(UID))
+
+    shown = anywhere.reads(f"usage {UID}")
+
+    assert (shown["cohort"], shown["plan"]) == ("new", "trial")
+    assert limits(shown)["requests_per_day"][1] == 7
 
 
 def test_each_limit_says_what_is_left_as_the_gate_counts(used: Operator) -> None:

@@ -17,6 +17,7 @@ from gate.domain.request import InferRequest
 from gate.errors import KilledError
 from gate.ports import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
+from gate.steps.policy import Policies
 from gate.steps.stop_watch import StopWatch
 from tests.makers import make_config, make_documents
 from tests.unit.doubles import WatchedLedger, fill, running
@@ -120,6 +121,23 @@ async def test_an_instance_obeys_once_its_copy_of_the_configuration_is_old(world
     world.clock.advance(seconds=0.001)
     with pytest.raises(KilledError):
         await world.infer()
+
+
+async def test_every_instance_obeys_within_the_bound_whenever_it_read_last(world: World) -> None:
+    """Ten instances that read the configuration a second apart: after ten seconds none lets anybody in."""
+    gates = []
+    for _ in range(10):
+        world.policies = Policies(documents=world.ledger, notifier=world.log, clock=world.clock, fresh_seconds=10)
+        gates.append(world.another_gate())
+        await gates[-1].infer(ALICE, InferRequest(inputs="a text"))
+        world.clock.advance(seconds=0.9)
+    await fill(world.ledger, make_documents(config=make_config(kill_level=5)))
+
+    world.clock.advance(seconds=10)
+
+    for gate in gates:
+        with pytest.raises(KilledError):
+            await gate.infer(ALICE, InferRequest(inputs="a text"))
 
 
 async def test_a_call_in_flight_is_cancelled_at_5_and_pays_what_it_used(

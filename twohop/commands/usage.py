@@ -14,6 +14,7 @@ from gate.domain.meter import LimitName, Move, Remaining
 from gate.domain.plan import Cohort
 from gate.errors import ForbiddenError, PolicyError
 from gate.ports import Caller
+from gate.steps.newcomers import Newcomers
 from gate.steps.policy import Policies, Policy
 from twohop.counted import ACCOUNTS_MAX, IN_FLIGHT, Counted, Counters, counters_under, day, days, month
 from twohop.given import json_option, uid_argument
@@ -128,18 +129,18 @@ def _usage_of_one(session: Session, uid: str, *, as_json: bool) -> None:
 
 
 async def _standing(store: Store, session: Session, heard: Heard, uid: str) -> _Standing:
-    """Ask the gate's own policy. Only a token says of which kind a caller is, so the last job is asked instead."""
+    """Ask the gate's own policy. Only a token says who is anonymous, so the last job is asked instead."""
     newest = await store.jobs(caller=uid, limit=1)
-    cohort = Cohort(newest[0].cohort) if newest else Cohort.VERIFIED
-    if cohort is Cohort.TOKEN:
-        cohort = Cohort.VERIFIED  # An API token has its owner's plan.
+    anonymous = bool(newest) and newest[0].cohort == Cohort.ANONYMOUS
+    caller = Caller(uid=uid, cohort=Cohort.ANONYMOUS if anonymous else Cohort.VERIFIED)
     counters = await store.counters(meter.usage_account(uid))
     policies = Policies(documents=store, notifier=heard.log, clock=session.clock, fresh_seconds=0)
     try:
-        policy = await policies.for_caller(Caller(uid=uid, cohort=cohort))
+        caller = await Newcomers(policies=policies, ledger=store, clock=session.clock).as_seen(caller)
+        policy = await policies.for_caller(caller)
     except (ForbiddenError, PolicyError) as exc:
-        return _Standing(cohort=cohort, counters=counters, policy=None, refusal=str(exc))
-    return _Standing(cohort=cohort, counters=counters, policy=policy, refusal="")
+        return _Standing(cohort=caller.cohort, counters=counters, policy=None, refusal=str(exc))
+    return _Standing(cohort=caller.cohort, counters=counters, policy=policy, refusal="")
 
 
 def _json(uid: str, standing: _Standing, now: datetime) -> dict[str, Any]:
