@@ -74,10 +74,12 @@ def make_stream_handler(service: Service) -> StreamHandler:
         parts = Parts()
         answering = asyncio.ensure_future(handle(job, parts))
         try:
-            while not answering.done():
+            ended = False
+            while not ended:
                 coming = asyncio.create_task(parts.came())
                 await asyncio.wait((answering, coming), return_when=asyncio.FIRST_COMPLETED)
                 coming.cancel()
+                ended = answering.done()  # Looked at first: more may come while the text is being sent.
                 if text := parts.take().text:
                     yield text
             yield answering.result()

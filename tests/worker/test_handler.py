@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate import wire
-from handler import _is_sdk, make_handler
+from handler import _is_sdk, make_handler, make_stream_handler
 from tests.worker.makers import FOREIGN_SECRET, SECRET, Bench, make_request
 from tests.worker.processes import WORKER, running
 from tests.worker.queue import workers
@@ -30,6 +31,38 @@ async def test_a_signed_job_is_answered_inside_result() -> None:
 
     assert list(output) == ["result"]
     assert wire.WorkResult.from_json(output["result"]).outputs == "hello"
+
+
+class _TwoParts:
+    """A service that writes two parts, the second one some turns of the loop after the first."""
+
+    def __init__(self, turns: int) -> None:
+        self._turns = turns
+
+    def admit(self, request: wire.SignedRequest) -> None:
+        pass
+
+    async def answer(self, _: wire.SignedRequest, sink: Any) -> wire.WorkResult:
+        sink.part("one ")
+        for _turn in range(self._turns):
+            await asyncio.sleep(0)
+        sink.part("two")
+        await asyncio.sleep(0)
+        return wire.WorkResult(outputs="one two")
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_stream_for_runpods_package_has_all_that_was_written(turns: int) -> None:
+    """Also what came while the part before it was being sent."""
+    service: Any = _TwoParts(turns)
+    streamed = []
+    async for part in make_stream_handler(service)({"id": "1", "input": make_request().to_envelope()}):
+        streamed.append(part)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    assert "".join(streamed[:-1]) == "one two"
+    assert wire.WorkResult.from_json(streamed[-1]["result"]).outputs == "one two"
 
 
 async def test_a_job_that_waited_too_long_in_the_queue_is_not_run() -> None:
@@ -106,10 +139,14 @@ def _runsync(port: int, inputs: Any, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.model
-async def test_it_runs_under_its_own_loop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", ["own", "sdk"])
+async def test_it_runs_under_either_loop(loop: str, tmp_path: Path) -> None:
     """From its start to its graceful end, with the real model, at the addresses that RunPod sets."""
-    env = {"WORKER_SECRET": SECRET, "HF_HUB_OFFLINE": "1", "QUEUE_SPOOL": str(tmp_path)}
-    async with workers.fake_queue() as queue, workers.running(queue, str(WORKER / "handler.py"), **env) as worker:
+    env = {"WORKER_SECRET": SECRET, "HF_HUB_OFFLINE": "1", "QUEUE_SPOOL": str(tmp_path), "RUNPOD_LOOP": loop}
+    async with (
+        workers.fake_queue(poll_seconds=3) as queue,
+        workers.running(queue, str(WORKER / "handler.py"), **env) as worker,
+    ):
         for job_id, secret in {"good": SECRET, "foreign": FOREIGN_SECRET}.items():
             now_ms = time.time_ns() // 1_000_000
             request = make_request("a private text", model=MINILM, now_ms=now_ms, secret=secret)
@@ -123,7 +160,8 @@ async def test_it_runs_under_its_own_loop(tmp_path: Path) -> None:
     assert len(results["good"]["outputs"]) == 384
     assert results["good"]["usage"]["start_ms"] > 0
     assert results["foreign"]["error"]["code"] == "unauthenticated"
-    assert queue.ledger.count("hung up") == 1
+    assert all(len(job.results) == 1 for job in queue.ledger.jobs.values())
+    assert queue.ledger.count("hung up") == (1 if loop == "own" else 0)
 
 
 @pytest.mark.model

@@ -45,6 +45,7 @@ class Telling:
         """Post what is left, and return when nothing is on its way any more."""
         if not self.sink.is_used:
             return  # As most jobs are: there is an answer, and it should not wait for anything.
+        await asyncio.sleep(0)  # What was handed over before this call is in the sink after a turn of the loop.
         self._ended = True
         self.sink.wake()
         # Whatever failed: the result has all of it.
@@ -62,12 +63,13 @@ class Telling:
         """Yield the text as it comes, and post how far the job is in between."""
         while True:
             await self.sink.came()
+            ended = self._ended  # Looked at first: what comes while the text is on its way is taken in another turn.
             made = self.sink.take()
-            if made.progress and not self._ended:
+            if made.progress and not ended:
                 await self._post_progress(*made.progress)
             if made.text and self._streams:
                 yield made.text
-            if self._ended:
+            if ended:
                 return
 
     async def _post_progress(self, done: int, total: int) -> None:

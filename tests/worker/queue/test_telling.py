@@ -52,6 +52,20 @@ async def test_progress_is_posted_as_the_sdk_does_and_not_for_each_item() -> Non
     assert body["output"]["progress"]["total"] == 50
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_a_part_that_comes_right_before_the_end_is_posted(steps: int) -> None:
+    """However far its reader has come with the part before it."""
+    poster = ScriptedPoster()
+    telling = make_telling(poster)
+    telling.sink.part("one ")
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    telling.sink.part("two")
+    await telling.end()
+
+    assert "".join(body["output"] for body in posted(poster)) == "one two"
+
+
 async def test_nothing_is_posted_after_the_end() -> None:
     poster = ScriptedPoster()
     telling = make_telling(poster)
