@@ -201,6 +201,20 @@ def test_the_worst_case_names_its_limit_and_its_remedy(folder: Path) -> None:
     assert types("--worst --fail-above 1000000").exit_code == 0
 
 
+def test_what_the_worst_case_takes_for_granted_is_shown_and_can_be_changed(folder: Path) -> None:
+    """Named, with a reason, and overridden in the file."""
+    shown = types("--worst --explain assumptions")
+    assert "denied_tries_per_hour" in shown.stdout
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
+    (folder / "twohop-cost.yaml").write_text("calls_per_month: 1\ncompute_seconds: 1\nworst:\n  answer_bytes: 0\n")
+
+    refused = {one["name"]: one["microdollars_per_hour"] for one in reads("--worst")["refused"]}
+    assert refused["egress"] == 0
+    assert refused["logs"] > 0
+    assert "0 bytes each = $0.000000 an hour" in " ".join(types("--worst --explain egress").stdout.split())
+    assert "there is no limit" in types("--worst --explain nothing").stderr
+
+
 def test_the_report_needs_no_network_and_has_four_charts(folder: Path) -> None:
     """One file, that a browser opens from a disk."""
     result = types(f"{SMALL} --html report.html")

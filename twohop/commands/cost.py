@@ -47,7 +47,7 @@ _QUESTIONS = (
 @click.option("--worst", is_flag=True, help="The most that can be lost with what is configured.")
 @click.option("--fail-above", metavar="DOLLARS", type=Decimal, help="Exit 1 above this, a day for --worst.")
 @click.option("--actual", type=click.Choice(["day", "month"]), help="What the ledger says that it really cost.")
-@click.option("--explain", metavar="LINE", help="The arithmetic of one line.")
+@click.option("--explain", metavar="LINE", help="The arithmetic of one line, or of a limit.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a report with charts.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the bill as CSV.")
 @json_option
@@ -66,7 +66,9 @@ def cost(session: Session, /, **given: Any) -> None:
     typed |= dict(_pair(text) for text in given.pop("also"))
     file, limit = given.pop("file"), given.pop("fail_above")
     if given["worst"]:
-        microdollars = modes.worst(session, hardware=typed.get("hardware"), workers=typed.get("workers_max"), **given)
+        assumed = _settings(file, typed, ask=False).worst
+        meant = modes.Typed(hardware=typed.get("hardware"), workers_max=typed.get("workers_max"), assumed=assumed)
+        microdollars = modes.worst(session, meant, **given)
     elif given["actual"]:
         microdollars = modes.actual(session, _settings(file, typed, ask=False), **given)
     elif given["quick"]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from twohop.cost.assumed import Assumed
 from twohop.errors import BadInputError
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
@@ -86,6 +87,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Container disk of a worker, where the provider bills it."""
     days: Annotated[int, Meta(ge=1, le=31)] = 30
     seed: Whole = 1
+    worst: Assumed = Assumed()
+    """What `--worst` takes for granted."""
 
     @property
     def seconds(self) -> float:

@@ -7,11 +7,12 @@ from fractions import Fraction
 
 from rich.table import Table
 
+from twohop.cost.assumed import REASONS, Assumed
 from twohop.cost.bill import Bill, number
+from twohop.cost.bound import Bound
 from twohop.cost.compare import How, Option
 from twohop.cost.forecast import Forecast
 from twohop.cost.what_if import FACTORS, Swing
-from twohop.cost.worst import Bound
 from twohop.show import Column, table
 
 _NANODOLLARS_PER_DOLLAR = 10**9
@@ -129,4 +130,12 @@ def bounds_table(bounds: Sequence[Bound], *, binding: Bound | None = None) -> Ta
     for one in bounds:
         cells = (one.name, money(one.microdollars_per_hour), money(one.microdollars_per_day), one.because)
         made.add_row(*cells, style="bold" if one is binding else None)
+    return made
+
+
+def assumed_table(assumed: Assumed) -> Table:
+    """Return what the worst case takes for granted."""
+    made = table(Column(name="assumption"), Column(name="is", number=True), Column(name="why", may_shrink=True))
+    for name, why in REASONS.items():
+        made.add_row(name, f"{getattr(assumed, name):,}", why)
     return made

@@ -3,6 +3,6 @@
 from twohop.cost.modes.actual import actual
 from twohop.cost.modes.forecast import forecast
 from twohop.cost.modes.quick import quick
-from twohop.cost.modes.worst import worst
+from twohop.cost.modes.worst import Typed, worst
 
-__all__ = ["actual", "forecast", "quick", "worst"]
+__all__ = ["Typed", "actual", "forecast", "quick", "worst"]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate import prices
+from gate.bootstrap import served_model
 from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
+from gate.errors import ProviderError, SettingsError
+from gate.providers import open_control
+from gate.settings import Settings
 from twohop.configured import read_env_file
 from twohop.cost import tables
+from twohop.cost.assumed import Assumed
 from twohop.cost.book import book_of
 from twohop.cost.deployed import functions
-from twohop.cost.worst import Configured, remedies, worst_case
+from twohop.cost.remedies import remedies
+from twohop.cost.worst import Configured, Worst, worst_case
 from twohop.errors import BadInputError
 from twohop.session import Session
 from twohop.show import hint, show, show_json
@@ -21,71 +29,125 @@ from twohop.show import hint, show, show_json
 if TYPE_CHECKING:
     from gate.bootstrap import Store
 
-_REQUESTS_PER_SECOND = 300
-"""What one instance refuses a second: `make bench` measures more on a fast machine; yours may differ."""
-_ACCOUNTS_PER_HOUR = 1_000
-"""Accounts with which an attacker signs in. Firebase lets one address make 100 anonymous ones an hour."""
+_UNNAMED = {"GCLOUD_PROJECT": "unnamed", "WORKER_SECRET": "unknown", "HARDWARE": "runpod/AMPERE_16"}
+"""What settings ask for that no price depends on, and the hardware where none is set yet."""
+_ASSUMED = "assumptions"
 
 
-def worst(session: Session, *, hardware: str | None, workers: int | None, as_json: bool, **_: Any) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typed:
+    """What was typed in place of what is set."""
+
+    hardware: str | None
+    workers_max: int | None
+    assumed: Assumed
+
+
+def worst(session: Session, typed: Typed, *, as_json: bool, explain: str | None, **_: Any) -> int:
     """Show the most that can be lost with what is configured; return it for a day."""
-    env = {**read_env_file(Path("functions/.env")), **os.environ}
-    config, plan = _policy(session)
-    book = book_of(hardware or env.get("HARDWARE") or "runpod/AMPERE_16", on=session.now().date())
+    env = {**_UNNAMED, **read_env_file(Path("functions/.env")), **os.environ}
+    env |= {"HARDWARE": typed.hardware} if typed.hardware else {}
+    configured = _configured(session, env, typed)
+    found = worst_case(configured)
+    if explain:
+        _explain(found, configured, explain)
+    elif as_json:
+        words = {"remedies": remedies(configured), "assumed": configured.assumed}
+        amounts = {
+            "microdollars_per_hour": found.microdollars_per_hour,
+            "microdollars_per_day": found.microdollars_per_day,
+        }
+        show_json({**asdict(found), **words, **amounts, "binding": found.binding().name})
+    else:
+        _show(found, configured)
+    return found.microdollars_per_day
+
+
+def _configured(session: Session, env: Mapping[str, str], typed: Typed) -> Configured:
+    settings, today = Settings.from_env(env), session.now().date()
+    config, plans = _policy(session)
+    model = served_model(settings, on=today)
+    book = book_of(settings.hardware, on=today)
     account = prices.load(book.provider).account
-    workers = workers if workers is not None else (account.workers_max if account else None)
     limit = account.nanodollars_per_hour_max if account else None
-    configured = Configured(
+    workers = typed.workers_max if typed.workers_max is not None else _workers_max(settings, env)
+    if workers is None and account:
+        workers = account.workers_max
+        hint(f"max workers: {workers}, the default of {book.provider}; with RUNPOD_API_KEY set, it is asked")
+    return Configured(
         book=book,
         functions=tuple(functions()),
-        budget_microdollars_per_day=config.budget_microdollars_per_day,
-        budget_microdollars_per_month=config.budget_microdollars_per_month,
-        budget_microdollars_per_hour=config.budget_microdollars_per_hour,
-        plan_microdollars_per_day=plan,
+        config=config,
+        plans=plans,
+        model=model.name,
+        tariff=model.tariff,
+        execution_ms_max=model.execution_ms_max,
+        wait_ms_max=model.wait_ms_max,
         workers_max=workers,
         account_microdollars_per_hour=limit // 1000 if limit else None,
-        gate_vcpus=1.0,
-        requests_per_second=_REQUESTS_PER_SECOND,
-        accounts_per_hour=_ACCOUNTS_PER_HOUR,
+        gate_vcpus=model.tariff.gate_vcpus,
+        assumed=typed.assumed,
     )
-    _show_worst(configured, as_json=as_json)
-    return worst_case(configured).microdollars_per_day
 
 
-def _show_worst(configured: Configured, *, as_json: bool) -> None:
-    found, first = worst_case(configured), remedies(configured)
-    if as_json:
-        show_json({**asdict(found), "remedies": first, "microdollars_per_day": found.microdollars_per_day})
-        return
-    binding = found.binding()
+def _workers_max(settings: Settings, env: Mapping[str, str]) -> int | None:
+    """Return what is set at the provider now; None if it cannot be asked."""
+    if not env.get("RUNPOD_API_KEY"):
+        return None
+    try:
+        control = open_control(settings)
+        return asyncio.run(control.capacity()).workers_max if control else None
+    except (ProviderError, SettingsError) as exc:
+        hint(f"the provider does not say its max workers: {exc}")
+        return None
+
+
+def _show(found: Worst, configured: Configured) -> None:
+    binding, best = found.binding(), remedies(configured)[0]
     hour, day = tables.money(found.microdollars_per_hour), tables.money(found.microdollars_per_day)
     show(f"with these settings the most that you can lose is {hour} an hour, {day} a day, because")
-    show(f"  {binding.name} binds the GPU's bill: {binding.because}", "")
+    show(f"  {binding.name} binds what jobs cost: {binding.because}", "")
     show(tables.bounds_table(found.gpu_bounds, binding=binding), "", "traffic that is refused costs at most:", "")
     show(tables.bounds_table(found.refused), "")
     show(
-        f"what lowers it most: {first[0].setting}, {first[0].change}, "
-        f"saves {tables.money(first[0].saved_microdollars_per_day)} a day"
+        f"what lowers it most: {best.setting}, {best.change}: {tables.money(best.microdollars_per_day)} a day, "
+        f"{tables.money(best.saved_microdollars_per_day)} less"
     )
+    hint(f"--explain {_ASSUMED} shows what is taken for granted; each may stand under worst: in twohop-cost.yaml")
     hint("a worker that starts and gets no job is in no budget; the provider's max workers bounds that")
 
 
-def _policy(session: Session) -> tuple[GateConfig, int]:
-    """Return the configuration in force, and the most that a plan gives one caller a day.
+def _explain(found: Worst, configured: Configured, name: str) -> None:
+    if name == _ASSUMED:
+        show(tables.assumed_table(configured.assumed))
+        return
+    bounds = {bound.name: bound for bound in (*found.gpu_bounds, *found.refused)}
+    if name not in bounds:
+        raise BadInputError(f"there is no limit {name!r}; there are: {', '.join((_ASSUMED, *bounds))}")
+    one = bounds[name]
+    hour, day = (f"${amount / 1e6:,.6f}" for amount in (one.microdollars_per_hour, one.microdollars_per_day))
+    show(f"{one.name}: {one.because} = {hour} an hour, {day} a day")
+
+
+def _policy(session: Session) -> tuple[GateConfig, Mapping[str, Plan]]:
+    """Return the configuration in force and the cohorts' plans.
 
     The starter's stand in where there is no ledger yet, or nothing in it.
     """
 
-    async def read(store: Store) -> tuple[GateConfig, int]:
+    async def read(store: Store) -> tuple[GateConfig, Mapping[str, Plan]]:
         document = await store.read("gate/config")
         config = parse(GateConfig, document, "gate/config") if document else STARTER_CONFIG
-        names = sorted({f"plans/{name}" for name in config.plans.values()})
-        plans = [(path, found) for path in names if (found := await store.read(path))]
-        parsed = [parse(Plan, document, path) for path, document in plans] or list(STARTER_PLANS.values())
-        return config, max(plan.microdollars_per_day for plan in parsed)
+        names = sorted(set(config.plans.values()))
+        plans = {
+            name: parse(Plan, found, f"plans/{name}")
+            for name in names
+            if (found := await store.read(f"plans/{name}"))
+        }
+        return config, plans or STARTER_PLANS
 
     try:
         return session.run(read)
     except BadInputError as exc:
         hint(f"{exc.message}; the starter budget and plans are taken")
-        return STARTER_CONFIG, max(plan.microdollars_per_day for plan in STARTER_PLANS.values())
+        return STARTER_CONFIG, STARTER_PLANS
