@@ -226,6 +226,17 @@ class TestBeingTold:
         assert all(told)
         assert await world.counter(*DAY, "microdollars") == TOOK
 
+    async def test_told_twice_is_logged_once(self, world: World) -> None:
+        """Whoever adds up the log's lines gets what the ledger says."""
+        job = await submitted(world, completed())
+
+        await world.gate.jobs.ended(job.job_id)
+        world.clock.advance(seconds=1)
+        late = msgspec.structs.replace(job, version="")
+        await world.gate.follower.look(late)
+
+        assert len(world.log.lines("job.settled")) == 1
+
     async def test_a_failure_is_written_with_its_reason(self, world: World) -> None:
         job = await submitted(world, failed(failure_code="invalid-argument", failure_message="too long"))
 

@@ -29,6 +29,8 @@ from twohop.cloud.worker import LoopTimers
 
 _START_MS = 4_000
 _EXECUTION_MS = 800
+_SCALE_MS = 15_000
+"""Above a start, as ADR 0006 advises: a queue that the first worker will empty starts no second one."""
 _POST_SECONDS = 10
 _JOBS_MAX = 10_000
 _MICRODOLLARS_PER_DOLLAR = 1_000_000
@@ -69,7 +71,9 @@ class DevCloud:
             timers=LoopTimers(),
             prices=[(0.0, tariff.gpu)],
             work=_work,
-            endpoint=Endpoint(idle_ms=tariff.idle_ms, start_ms=min(_START_MS, tariff.start_ms_max)),
+            endpoint=Endpoint(
+                idle_ms=tariff.idle_ms, start_ms=min(_START_MS, tariff.start_ms_max), scale_ms=_SCALE_MS
+            ),
             faults=self._faults,
         )
         take_up_bill(self._cloud, self._bill, epoch=self._epoch)

@@ -51,16 +51,19 @@ class Settling:
         return task
 
     async def _settle(self, job: Job, settlement: Settlement, reason: str) -> Job:
+        tried_at = []
         for tries_left in reversed(range(_TRIES)):
+            tried_at.append(self._clock.now())
             try:
-                done = await self._ledger.settle(job, settlement, at=self._clock.now())
+                done = await self._ledger.settle(job, settlement, at=tried_at[-1])
             except LedgerError as exc:
                 self._admission.freed(job)  # It may have been written, though nobody was told.
                 if not tries_left:
                     self._log.error("job.not_settled", job_id=job.job_id, reason=str(exc))
             else:
                 self._admission.settled(done)
-                self._log_settled(done, reason)
+                if done.finished_at in tried_at:  # Else another has settled it, and told of it.
+                    self._log_settled(done, reason)
                 return done
         return job
 
