@@ -102,6 +102,11 @@ def test_languages_that_the_model_does_not_have_stop_the_start(tmp_path: Path) -
         load(folder, TASK="translation_en_to_cs")
 
 
+def test_a_language_that_the_tokenizer_does_not_know_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="TASK names a language that the model does not know: parameter tgt_lang"):
+        load(make_translator(tmp_path), TASK="translation_eng_Latn_to_klingon")
+
+
 @pytest.mark.parametrize(
     ("told", "source", "target"),
     [

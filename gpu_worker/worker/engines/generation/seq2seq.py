@@ -97,6 +97,10 @@ class Seq2SeqEngine(TextEngine[_Options]):
         super().load()
         self._own_language = getattr(self._tokenizer, "src_lang", None)
         self._prefix = self._find_prefix(getattr(self._model.config, "task_specific_params", None) or {})
+        try:
+            self.read_options({})
+        except InputError as exc:
+            raise ModelError(f"TASK names a language that the model does not know: {exc}") from None
 
     def _find_prefix(self, tasks: Mapping[str, Mapping[str, Any]]) -> str:
         """Return what a model of several tasks tells this one by.
