@@ -154,8 +154,9 @@ class ProviderContract:
     ) -> None:
         """Where jobs are kept; elsewhere the call waits for it."""
         host.lasts("outputs")
+        order = make_order(webhook=WEBHOOK)
 
-        job = await provider.submit(make_order(webhook=WEBHOOK), wait_seconds=0)
+        job = await provider.submit(order, wait_seconds=0)
         handed_over = job
         for _ in range(50):
             if job.state.final:
@@ -165,7 +166,7 @@ class ProviderContract:
 
         assert handed_over.state.final is not provider.capabilities.queues
         if provider.capabilities.takes_names:
-            assert handed_over.provider_job_id == make_order().job_id
+            assert handed_over.provider_job_id == order.job_id
         assert (job.state, job.outputs) == (ProviderState.COMPLETED, "outputs")
         assert job.usage is not None
         assert (job.usage.execution_ms, job.usage.start_ms) == host.took
