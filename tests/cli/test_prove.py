@@ -21,7 +21,7 @@ def test_the_table_fits_80_columns_and_cuts_no_number(operator: Operator, monkey
     monkeypatch.setattr(prove, "NOTHING", pair)
     monkeypatch.setattr(prove, "SINGLE", [])
 
-    result = operator.types("prove --callers 10 --processes 1")
+    result = operator.types("prove --callers 10 --processes 1 --no-kills")
 
     assert result.exit_code == 0, result.output
     assert "…" not in result.stdout
@@ -38,7 +38,7 @@ def test_what_did_not_hold_is_told_and_is_an_error(operator: Operator, monkeypat
     monkeypatch.setattr(prove, "SINGLE", [])
     monkeypatch.setattr(prove, "_outcome", broken)
 
-    result = operator.types("prove --callers 5 --processes 1")
+    result = operator.types("prove --callers 5 --processes 1 --no-kills")
 
     assert result.exit_code == 1
     assert "nothing goes wrong: " in result.stderr
@@ -51,8 +51,8 @@ def test_the_same_seed_is_the_same_table_in_any_process(operator: Operator, monk
     monkeypatch.setattr(prove, "NOTHING", case)
     monkeypatch.setattr(prove, "SINGLE", [])
 
-    here = operator.types("prove --callers 20 --shards 3 --seed 5 --processes 1")
-    elsewhere = operator.types("prove --callers 20 --shards 3 --seed 5 --processes 2")
+    here = operator.types("prove --callers 20 --shards 3 --seed 5 --processes 1 --no-kills")
+    elsewhere = operator.types("prove --callers 20 --shards 3 --seed 5 --processes 2 --no-kills")
 
     assert here.exit_code == 0, here.output
     assert here.stdout == elsewhere.stdout
@@ -74,7 +74,7 @@ def test_it_runs_on_the_firestore_emulator(operator: Operator, monkeypatch: pyte
     monkeypatch.setattr(prove, "NOTHING", Case(name="each pays its hold", cloud=CloudFaults(usage_missing=1.0)))
     monkeypatch.setattr(prove, "SINGLE", [])
 
-    result = operator.types("prove --ledger firestore --callers 6 --shards 2 --processes 1")
+    result = operator.types("prove --ledger firestore --callers 6 --shards 2 --processes 1 --no-kills")
 
     assert result.exit_code == 0, result.output
     assert "1+1+0" in result.stdout

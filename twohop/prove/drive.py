@@ -11,16 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-import msgspec
 
-from gate.domain.model import ServedModel
-from gate.domain.plan import STARTER_PLANS, Cohort
+from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
 from gate.endpoints.webhook import WebhookDoor
 from gate.errors import GateError, LedgerError, QuotaExceededError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
-from gate.money import GpuPrice, Tariff, gate_price, gpu_price
+from gate.money import GpuPrice
 from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
 from gate.service import Gate
@@ -34,41 +32,16 @@ from twohop.cloud.webhooks import Webhooks as CloudWebhooks
 from twohop.cloud.worker import LoopTimers
 from twohop.prove.faults import TRAVEL_SECONDS_MAX, FaultyLedger, LedgerFaults
 from twohop.prove.outcome import Outcome
+from twohop.prove.scene import MODEL, SECRET, write_documents
 from twohop.prove.stores import Store
 from twohop.prove.witness import Request, Witness, asking
 
 _HOLDS_IN_THE_BUDGET = 110
 """So that one hold is less than a hundredth of it."""
 _SWEEP_SECONDS = 300
-_SECRET = b"a-secret-of-the-proof-and-nothing-else"
-_WEBHOOKS = Webhooks(url="https://gate.example/webhook", secret=_SECRET)
+_WEBHOOKS = Webhooks(url="https://gate.example/webhook", secret=SECRET)
 _PRICE_CHANGES_MS = 120_000.0
-_PLAN = msgspec.structs.replace(
-    STARTER_PLANS["free"],
-    requests_per_minute=600_000,
-    burst=100_000,
-    requests_per_day=10**6,
-    requests_per_month=10**6,
-    concurrency=10**6,
-    gpu_seconds_per_day=10**6,
-    microdollars_per_day=10**12,
-    microdollars_per_month=10**12,
-    microdollars_per_hour=None,
-)
-"""In nobody's way: what limits here is the budget alone."""
-_MODEL = ServedModel(
-    name="model",
-    tariff=Tariff(
-        gpu=gpu_price("runpod/HOPPER_141", on=EPOCH.date()),
-        gate=gate_price(on=EPOCH.date()),
-        start_ms_max=15_000,
-        idle_ms=5_000,
-    ),
-    execution_ms_max=10_000,
-    wait_ms_max=60_000,
-)
-
-_BUDGET = _HOLDS_IN_THE_BUDGET * _MODEL.worst_case_microdollars
+_BUDGET = _HOLDS_IN_THE_BUDGET * MODEL.worst_case_microdollars
 _USING_SECONDS = 6 * 3_600
 _LOOKING_AFTER_SECONDS = 6 * 3_600
 """The longest that jobs nobody waits for may take to be looked after, once nobody asks any more."""
@@ -113,7 +86,7 @@ class _Drive:
         clock = LoopClock()
         witness = Witness(self.store.ledger, budget=_BUDGET, shards=self.shards, operations=self.store.operations)
         ledger = FaultyLedger(self.wrap(witness), self.case.ledger, Dice(self.seed))
-        await _write_documents(self.store.ledger, shards=self.shards)
+        await write_documents(self.store.ledger, budget=_BUDGET, shards=self.shards)
         cloud = self._cloud()
         policies = Policies(documents=witness, notifier=self.log, clock=clock, fresh_seconds=86_400)
         gate = self._gate(ledger, policies, cloud, clock)
@@ -188,7 +161,7 @@ class _Drive:
         provider = RunPodProvider(
             endpoint_id=ENDPOINT_ID,
             api_key=API_KEY,
-            worker_secret=_SECRET,
+            worker_secret=SECRET,
             clock=clock,
             transport=httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH)),
         )
@@ -197,7 +170,7 @@ class _Drive:
             policies=policies,
             ledger=ledger,
             provider=provider,
-            model=_MODEL,
+            model=MODEL,
             webhooks=_WEBHOOKS,
             clock=clock,
             log=self.log,
@@ -250,7 +223,7 @@ def _tell_of_ends(cloud: Cloud, gate: Gate, log: EventLog) -> None:
 
 def _prices(percent: int) -> list[tuple[float, GpuPrice]]:
     """Return a price that rises to the one that hop 1 counts with."""
-    full = _MODEL.tariff.gpu
+    full = MODEL.tariff.gpu
     other = replace(full, nanodollars_per_hour=full.nanodollars_per_hour * percent // 100)
     return [(0.0, other), (_PRICE_CHANGES_MS, full)]
 
@@ -270,14 +243,3 @@ async def _look_after(witness: Witness) -> None:
         await asyncio.sleep(2 * _SWEEP_SECONDS)
         if all(job.state.final for job in await witness.jobs(limit=10**6)):
             return
-
-
-async def _write_documents(store: Any, *, shards: int) -> None:
-    await store.write("plans/free", msgspec.to_builtins(_PLAN))
-    config = {
-        "budget_microdollars_per_day": _BUDGET,
-        "budget_microdollars_per_month": _BUDGET,
-        "budget_shards": shards,
-        "plans": {"verified": "free"},
-    }
-    await store.write("gate/config", config)

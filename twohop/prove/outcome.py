@@ -21,14 +21,16 @@ class Outcome:
     settled: int
     """What the jobs' own documents add up to: another sum than the budget's is a job that was billed twice."""
     holds_left: int
-    refused_early: int
+    run: int = 0
+    """Jobs that the cloud was given, if they were counted."""
+    refused_early: int = 0
     """Refusals for the budget's sake while more than a hundredth of it was free all the time."""
-    hold_commits: int
+    hold_commits: int = 0
     """The most that any job took for its hold; of jobs for which there was room at once."""
-    settle_commits: int
-    hot_reads: int
+    settle_commits: int = 0
+    hot_reads: int = 0
     """The most of any request, until it was answered."""
-    is_repeated: bool
+    is_repeated: bool = False
     """Whether what goes wrong has writes made again, so that more than one commit is as it should be."""
 
     @property
@@ -38,6 +40,7 @@ class Outcome:
             "spent above the budget": max(self.billed, self.ledger, self.most) > self.budget,
             "the bill is above the ledger": self.billed > self.ledger,
             "a job was billed twice": self.settled != self.ledger,
+            "a job was run twice": self.run > self.jobs,
             "a hold was left behind": self.holds_left > 0,
             "an honest caller was refused": self.refused_early > 0,
             "nothing was spent": self.billed == 0,
