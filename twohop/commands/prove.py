@@ -109,19 +109,14 @@ def _show(outcomes: Sequence[Outcome]) -> None:
         Column(name="ops", number=True),
         Column(name="ok"),
         caption="in dollars; above: the ledger less the bill; left: holds that are left; "
-        "ops: a hold's commits, a settlement's, reads on the way",
+        "ops: a hold's commits, a settlement's, reads on the way, looks while it runs",
     )
     for outcome in outcomes:
         amounts = (outcome.budget, outcome.billed, outcome.ledger, outcome.ledger - outcome.billed)
         counts = (f"{outcome.jobs:,}", f"{outcome.holds_left:,}")
-        told = (_operations(outcome), "no" if outcome.complaints else "yes")
-        made.add_row(
-            outcome.case,
-            *(dollars(amount).replace("$", "") for amount in amounts),
-            *counts,
-            _operations(outcome),
-            is_kept,
-        )
+        held = "no" if outcome.complaints else "yes"
+        money = (dollars(amount).replace("$", "") for amount in amounts)
+        made.add_row(outcome.case, *money, *counts, _operations(outcome), held)
     made.columns[0].no_wrap = False  # A name may take two lines; a number that is cut short proves nothing.
     show(made)
     for outcome in outcomes:
@@ -132,4 +127,4 @@ def _show(outcomes: Sequence[Outcome]) -> None:
 def _operations(outcome: Outcome) -> str:
     if not outcome.hold_commits:
         return ""  # They were not counted.
-    return f"{outcome.hold_commits}+{outcome.settle_commits}+{outcome.hot_reads}"
+    return f"{outcome.hold_commits}+{outcome.settle_commits}+{outcome.hot_reads}+{outcome.looks}"

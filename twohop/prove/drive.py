@@ -139,6 +139,7 @@ class _Drive:
             hold_commits=max((one.job.hold for one in hot if one.job), default=0),
             settle_commits=max((one.job.settle for one in hot if one.job), default=0),
             hot_reads=max((one.reads for one in hot), default=0),
+            looks=max((one.job.looks for one in hot if one.job), default=0),
             is_repeated=self.case.ledger != LedgerFaults() or self.case.cloud.webhook_doubled > 0,
         )
 

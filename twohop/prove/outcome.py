@@ -30,6 +30,8 @@ class Outcome:
     settle_commits: int = 0
     hot_reads: int = 0
     """The most of any request, until it was answered."""
+    looks: int = 0
+    """The most reads of any such job's document while it ran."""
     is_repeated: bool = False
     """Whether what goes wrong has writes made again, so that more than one commit is as it should be."""
 
