@@ -158,3 +158,23 @@ async def test_nobody_is_asked_about_before_the_token_holds() -> None:
         await verifier.verify(Credentials(bearer=sign(id_claims(aud="other"))))
 
     assert accounts.asked == []
+
+
+async def test_a_header_that_asks_for_more_than_is_done_is_refused() -> None:
+    """RFC 7515 has whoever does not understand a critical header refuse the token, however well it is signed."""
+    verifier, keys = make_verifier()
+    header = {"crit": ["exp"], "exp": 1}
+
+    with pytest.raises(UnauthenticatedError, match="asks for what is not done here"):
+        await verifier.verify(Credentials(bearer=sign(id_claims(), headers=header)))
+
+    assert keys.asked == 0
+
+
+async def test_a_signature_with_strange_characters_is_refused() -> None:
+    """A lax reader of base64 skips them, and one token would have many spellings."""
+    verifier, _ = make_verifier()
+    token = sign(id_claims())
+
+    with pytest.raises(UnauthenticatedError):
+        await verifier.verify(Credentials(bearer=f"{token[:-4]}!{token[-4:]}"))
