@@ -27,6 +27,7 @@ from twohop.cloud.kept import keep_bill, take_up_bill
 from twohop.cloud.webhooks import Webhooks
 from twohop.cloud.worker import LoopTimers
 
+_PULL_MS = 2_000
 _START_MS = 4_000
 _EXECUTION_MS = 800
 _SCALE_MS = 15_000
@@ -72,7 +73,10 @@ class DevCloud:
             prices=[(0.0, tariff.gpu)],
             work=_work,
             endpoint=Endpoint(
-                idle_ms=tariff.idle_ms, start_ms=min(_START_MS, tariff.start_ms_max), scale_ms=_SCALE_MS
+                idle_ms=tariff.idle_ms,
+                pull_ms=tariff.billed_pull_ms or _PULL_MS,
+                start_ms=min(_START_MS, tariff.start_ms_max),
+                scale_ms=_SCALE_MS,
             ),
             faults=self._faults,
         )
