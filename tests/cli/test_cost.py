@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import re
-from datetime import timedelta
+import sys
+from contextlib import suppress
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,18 @@ from click.testing import CliRunner, Result
 from gate.domain.job import JobState, Settlement
 from gate.money import Spent
 from gate.settings import LedgerKind
+from gate.steps import history
 from tests.cli.conftest import Operator
+from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import FakeClock, make_job
 from twohop.cli import cli
+from twohop.cost.book import book_of
 from twohop.cost.compare import hardware_names
+from twohop.cost.forecast import forecast
+from twohop.cost.scenario import Scenario
+from twohop.cost.what_if import SHOCKS, shocked
 
+BOOK = book_of("runpod/ADA_24", on=date(2026, 11, 25))
 SMALL = "--calls 2000 --seconds 1.5"
 
 
@@ -254,3 +265,74 @@ def test_the_ledger_is_set_beside_the_forecast(folder: Path) -> None:
     assert "20 jobs in 1.0 days settled $0.06" in shown.stdout
     assert (found["useful_seconds"], found["start_seconds"], found["cold_jobs"]) == (40, 200, 20)
     assert found["recommended"]["workers_max"] >= 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("firestore", marks=pytest.mark.emulator)])
+def test_all_jobs_of_the_span_are_read_page_by_page(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A month may have more than one answer of the ledger holds."""
+    monkeypatch.setattr(history, "_PAGE", 3)
+    if kind == "firestore":
+        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
+        project = fresh_project()
+        operator = Operator("--project", project, kind=LedgerKind.FIRESTORE, project=project)
+    else:
+        (folder / ".twohop").mkdir()
+        operator = Operator("--ledger", "sqlite", "--sqlite-path", ".twohop/ledger.sqlite3", kind=LedgerKind.SQLITE)
+    for number in range(11):
+        job = make_job(held_at=operator.clock.now() - timedelta(minutes=1 + number // 2))
+        spent = Spent(execution_ms=2_000, start_ms=10_000, idle_ms=5_000)
+        operator.holds(job, Settlement(state=JobState.SETTLED, microdollars=3_000, gpu_ms=12_000, spent=spent))
+
+    found = operator.reads("cost --actual month")
+
+    assert (found["jobs"], found["settled_microdollars"]) == (11, 33_000)
+    assert found["recommended"] is not None
+
+
+@pytest.mark.parametrize("design", ["hold", "poll", "webhook", "direct"])
+def test_every_line_can_be_explained(folder: Path, design: str) -> None:
+    """Quantity times rate is the cost that the bill says, with the price's date and source."""
+    scenario = f"{SMALL} --design {design} --set disk_gb=5"
+    for line in reads(scenario)["lines"]:
+        text = " ".join(types(f"{scenario} --explain {line['line']}").stdout.split())
+
+        assert f"= ${line['microdollars'] / 1e6:,.6f}, rounded up" in text
+        assert f"price read on {line['as_of']}: {line['source']}" in text
+
+
+def test_what_happened_to_others_has_its_date_and_source(folder: Path) -> None:
+    """A start that becomes billed is simulated again; what is not on this bill is said to be none of it."""
+    base = forecast(Scenario(calls_per_month=500, compute_seconds=1, pull_seconds=30), BOOK)
+    by_name = {shock.name.split()[0]: shock for shock in SHOCKS}
+
+    assert all(shock.source and shock.on.year >= 2024 for shock in SHOCKS)
+    dearer = shocked(base, by_name["AWS"])
+    assert dearer is not None
+    assert dearer > base.microdollars
+    assert shocked(base, by_name["Hetzner"]) is None
+    machine = forecast(base.scenario, book_of("gce/L4", on=date(2026, 11, 25)))
+    assert (shocked(machine, by_name["Hetzner"]) or 0) > machine.microdollars
+
+
+def test_on_a_terminal_four_questions_are_asked_and_a_bar_shows_the_simulation(folder: Path) -> None:
+    """As somebody types it, on 80 columns; the bar is on the terminal and in no output."""
+    shown = on_a_terminal("import twohop.cli; twohop.cli.main()", "cost", answers="5000\n2\n20\nsteady\n")
+
+    assert shown.count("? [") == 4
+    assert "5,000 calls on runpod/AMPERE_16" in shown
+    assert "0:00:0" in shown
+
+
+def on_a_terminal(code: str, *arguments: str, answers: str) -> str:
+    """Return all that a program writes to a terminal on which somebody types."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ["COLUMNS"], os.environ["TERM"] = "80", "xterm"
+        os.execv(sys.executable, [sys.executable, "-c", code, *arguments])
+    os.write(terminal, answers.encode())
+    written = b""
+    with suppress(OSError):  # Linux says that a terminal has ended by an error
+        while read := os.read(terminal, 65_536):
+            written += read
+    os.waitpid(pid, 0)
+    return written.decode()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
 
+from gate.prices import Kind
 from twohop.cost.bill import bill
 from twohop.cost.book import GPU, Book
 from twohop.cost.compare import smaller
@@ -39,9 +40,11 @@ class Shock:
     name: str
     on: date
     prices: tuple[str, ...]
-    """What it would move here: `gpu`, `always-on`, or items."""
+    """What it would move here: `gpu`; `always-on` or `machine`, the GPU where it is one; or items."""
     factor: Fraction
     source: str
+    bills_starts: bool = False
+    """A worker's start, which was free, is billed from now on."""
 
 
 SHOCKS = (
@@ -72,6 +75,21 @@ SHOCKS = (
         prices=("egress", "firestore_egress"),
         factor=Fraction(2),
         source="Google's price change of CDN interconnect, direct and carrier peering",
+    ),
+    Shock(
+        name="AWS Lambda bills the start of a function, which was free",
+        on=date(2025, 8, 1),
+        prices=(),
+        factor=Fraction(1),
+        source="AWS's announcement of billing INIT, in effect from 2025-08-01; blogs of 2025",
+        bills_starts=True,
+    ),
+    Shock(
+        name="Hetzner raises its prices (by how much is not known here: +10 % is shown)",
+        on=date(2026, 4, 1),
+        prices=("machine",),
+        factor=Fraction(11, 10),
+        source="Hetzner's general rise of 2026-04-01, as blogs told it",
     ),
     Shock(
         name="Hugging Face cuts prices by up to half",
@@ -123,14 +141,19 @@ def _of_assumptions(scenario: Scenario, book: Book) -> Iterator[Swing]:
 
 def shocked(base: Forecast, shock: Shock) -> int | None:
     """Return the bill after a shock; None where nothing of it is on this bill."""
-    moved = tuple(GPU if name == "always-on" else name for name in shock.prices)
+    month, book = base.ran.month, base.book
+    if shock.bills_starts:
+        if book.gpu.bills_start and book.gpu.bills_image_pull:
+            return None
+        billed = replace(book, gpu=replace(book.gpu, bills_start=True, bills_image_pull=True))
+        return forecast(base.scenario, billed).microdollars
     if "always-on" in shock.prices and not base.scenario.workers_min:
         return None
-    book = base.book
-    for name in moved:
-        book = book.multiplied(name, shock.factor)
-    amounts = used(base.scenario, base.ran.month, base.book)
-    return bill(amounts, book).microdollars
+    if "machine" in shock.prices and book.kind is not Kind.MACHINE:
+        return None
+    for name in shock.prices:
+        book = book.multiplied(GPU if name in ("always-on", "machine") else name, shock.factor)
+    return bill(used(base.scenario, month, base.book), book).microdollars
 
 
 def exposure(base: Forecast) -> dict[str, int]:
