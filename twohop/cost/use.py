@@ -73,18 +73,18 @@ def operations(scenario: Scenario, wait_mean_seconds: float) -> Operations:
     """Return the operations of a design, as hop 1 does them.
 
     A hold writes job, caller and budget shard, and a settlement the same three; a job that outlives its call writes
-    its provider's id besides. The caller's own policy is one read; plans and configuration are read too rarely to
-    count.
+    its provider's id besides, and the webhook that ends it reads it. The caller's own policy is one read; plans and
+    configuration are read too rarely to count.
     """
     match scenario.design:
         case Design.HOLD:
             return Operations(invocations=1, reads=1, writes=6)
         case Design.POLL:
             polls = math.ceil((wait_mean_seconds + scenario.compute_seconds) / scenario.poll_seconds)
-            return Operations(invocations=1 + polls, reads=1 + polls, writes=7)
+            return Operations(invocations=2 + polls, reads=2 + polls, writes=7)
         case Design.WEBHOOK:
             # The listener gets the document when it begins and when the job has ended.
-            return Operations(invocations=2, reads=3, writes=7)
+            return Operations(invocations=2, reads=4, writes=7)
         case Design.DIRECT:
             return Operations(invocations=0, reads=0, writes=0)
 

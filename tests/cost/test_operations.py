@@ -1,0 +1,90 @@
+"""What `twohop cost` counts a call with is what hop 1 does, counted between it and Firestore's emulator."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+import httpx
+import pytest
+
+from gate.domain.plan import Cohort
+from gate.domain.request import InferRequest
+from gate.ledgers.firestore import FirestoreLedger
+from gate.ports import Caller, ProviderState
+from tests.contract.watched import Watched
+from tests.emulators import firestore_emulator, fresh_project
+from tests.makers import make_documents
+from tests.unit.doubles import completed, fill, running
+from tests.unit.world import ALICE, World
+from twohop.cost.scenario import Design, Scenario
+from twohop.cost.use import operations
+
+pytestmark = pytest.mark.emulator
+
+POLLS = 2
+
+
+def counted(design: Design) -> dict[str, float]:
+    """Return what the forecast counts for a call that a client asks about twice."""
+    scenario = Scenario(calls_per_month=1, compute_seconds=POLLS * 2.0, poll_seconds=2.0, design=design)
+    return asdict(operations(scenario, 0.0))
+
+
+@pytest.fixture
+def seen() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch, seen: Counter[str]) -> AsyncIterator[World]:
+    monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
+
+    def count(request: httpx.Request) -> None:
+        name = request.url.path.rpartition(":")[2] if request.method == "POST" else "get"
+        body = json.loads(request.content or b"{}")
+        seen["writes"] += len(body.get("writes", ()))
+        seen["reads"] += 0 if name == "commit" else len(body.get("documents", ())) or 1
+
+    ledger: Any = FirestoreLedger(fresh_project(), transport=Watched(count))
+    await fill(ledger, make_documents())
+    world = World(ledger)
+    # Plans and configuration are in the instance's memory, as they nearly always are; the caller is not.
+    await world.policies.for_caller(Caller(uid="bob", cohort=Cohort.VERIFIED))
+    seen.clear()
+    yield world
+    await ledger.close()
+
+
+async def test_a_held_call_does_what_the_forecast_counts(world: World, seen: Counter[str]) -> None:
+    """Job, caller and budget, twice; the caller's own policy is read."""
+    await world.infer()
+
+    does = counted(Design.HOLD)
+    assert (seen["writes"], seen["reads"]) == (does["writes"], does["reads"])
+
+
+async def test_a_call_that_a_webhook_ends_does_what_the_forecast_counts(world: World, seen: Counter[str]) -> None:
+    """The provider's id is noted and the webhook reads the job; the client's listener gets it twice."""
+    world.script(running(state=ProviderState.QUEUED), completed())
+    answer = await world.gate.jobs.submit(ALICE, InferRequest(inputs="a"))
+    assert await world.gate.jobs.ended(answer.job.job_id)
+
+    does = counted(Design.WEBHOOK)
+    assert (seen["writes"], seen["reads"] + 2) == (does["writes"], does["reads"])
+
+
+async def test_a_call_that_is_polled_for_does_what_the_forecast_counts(world: World, seen: Counter[str]) -> None:
+    """Each poll reads the job; the provider's webhook ends it here too."""
+    world.script(running(state=ProviderState.QUEUED), completed())
+    answer = await world.gate.jobs.submit(ALICE, InferRequest(inputs="a"))
+    for _ in range(POLLS):
+        world.clock.advance(seconds=2)
+        await world.gate.jobs.job(ALICE, answer.job.job_id)
+    assert await world.gate.jobs.ended(answer.job.job_id)
+
+    does = counted(Design.POLL)
+    assert (seen["writes"], seen["reads"]) == (does["writes"], does["reads"])
