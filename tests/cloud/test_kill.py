@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from gate.domain.job import JobState
 from gate.domain.request import InferRequest
 from gate.errors import GateError
 from gate.guard.kill_ladder import KillLadder
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import gpu_price
-from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
 from gate.service import Gate
@@ -35,14 +35,28 @@ STOPPED_WITHIN_SECONDS = 75
 
 
 def work(_: Mapping[str, Any]) -> Work:
-    return Work(execution_ms=25_000, outputs=[1])
+    return Work(execution_ms=25_000, outputs=[1], parts=["a ", "part"])
 
 
-async def use(gate: Gate, caller: Caller) -> None:
+async def infer(gate: Gate) -> None:
+    await gate.infer(ALICE, InferRequest(inputs="a text"))
+
+
+async def submit(gate: Gate) -> None:
+    await gate.jobs.submit(ALICE, InferRequest(inputs="a text"))
+    await asyncio.sleep(20)
+
+
+async def stream(gate: Gate) -> None:
+    async for _ in gate.stream(ALICE, InferRequest(inputs="a text")):
+        pass
+
+
+async def use(gate: Gate, ask: Callable[[Gate], Awaitable[None]]) -> None:
     """Ask and ask again, whatever the answer is."""
     while True:
         with suppress(GateError):
-            await gate.infer(caller, InferRequest(inputs="a text"))
+            await ask(gate)
         await asyncio.sleep(1)
 
 
@@ -68,9 +82,11 @@ async def play(path: str) -> tuple[int, int, int]:
     )
     control = RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport)
     ladder = KillLadder(store=ledger, clock=clock, log=log, control=control, stop=gate.follower.stop)
-    using = [asyncio.ensure_future(use(gate, ALICE)) for _ in range(12)]
+    using = [asyncio.ensure_future(use(gate, ask)) for ask in (infer, submit, stream) for _ in range(4)]
     await asyncio.sleep(60)
     assert cloud.count()["running"] > 0
+    held = [job for job in await ledger.jobs(limit=1000) if not job.state.final]
+    assert {job.state for job in held} == {JobState.HELD, JobState.RUNNING}
     await fill(ledger, make_documents(config=make_config(kill_level=5)))
     await asyncio.sleep(60)
     await ladder.run()
@@ -89,7 +105,7 @@ async def play(path: str) -> tuple[int, int, int]:
 
 
 def test_level_5_stops_the_bill_within_the_stated_seconds(tmp_path: Path) -> None:
-    """While callers go on asking; and nothing is left held."""
+    """While callers go on asking, streaming and submitting; and nothing is left held."""
     then, later, left = run_virtual(play(str(tmp_path / "ledger.sqlite3")))
 
     assert 0 < then == later

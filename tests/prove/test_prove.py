@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from gate.domain import meter
+from gate.domain.meter import Denial, Move
+from gate.domain.scopes import BUDGET
 from gate.ports import Denied
 from twohop.cloud.faults import CloudFaults
 from twohop.cloud.virtual import run_virtual
@@ -77,3 +80,95 @@ def test_the_same_drive_holds_with_the_gates_admission() -> None:
     outcome = played(_SILENT, callers=120)
 
     assert outcome.complaints == []
+
+
+class Mutated:
+    """A ledger that does as it should, but for what a class below breaks."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class BillsTwice(Mutated):
+    """A settlement that is counted once more."""
+
+    async def settle(self, job: Any, *args: Any, **options: Any) -> Any:
+        done = await self._inner.settle(job, *args, **options)
+        path = ("days", f"{done.held_at:%Y-%m-%d}", "microdollars")
+        move = Move(account=meter.budget_account(job.shard), counter=path, amount=1)
+        await self._inner.rebalance(BUDGET, lambda _: [move])
+        return done
+
+
+class LeavesHolds(Mutated):
+    """Every tenth settlement is not written, and no sweep finds what it left."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._settled = 0
+
+    async def settle(self, job: Any, *args: Any, **options: Any) -> Any:
+        self._settled += 1
+        if self._settled % 10 == 0:
+            return job
+        return await self._inner.settle(job, *args, **options)
+
+    async def expired(self, **_: Any) -> list[Any]:
+        return []
+
+
+class IsStingy(Mutated):
+    """For a while a budget is refused that is free."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self._asked = 0
+
+    async def hold(self, job: Any, moves: Sequence[Any], *args: Any, **options: Any) -> Any:
+        self._asked += 1
+        if 20 < self._asked < 50:
+            limit = next(move.limit for move in moves if move.limit and move.limit.name.is_budget)
+            return Denied(denial=Denial(limit=limit, retry_at=job.held_at + timedelta(seconds=1)))
+        return await self._inner.hold(job, moves, *args, **options)
+
+
+class ReadsFirst(Mutated):
+    """A hold that looks before it writes, and so costs a read and a way more."""
+
+    async def hold(self, job: Any, *args: Any, **options: Any) -> Any:
+        await self._inner.counters(meter.budget_account(job.shard))
+        return await self._inner.hold(job, *args, **options)
+
+
+class HoldsTwice(Mutated):
+    """A hold that is sent twice; the second finds the first."""
+
+    async def hold(self, job: Any, *args: Any, **options: Any) -> Any:
+        outcome = await self._inner.hold(job, *args, **options)
+        if not isinstance(outcome, Denied):
+            await self._inner.hold(job, *args, **options)
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("mutation", "complaint"),
+    [
+        (BillsTwice, "a job was billed twice"),
+        (LeavesHolds, "a hold was left behind"),
+        (IsStingy, "an honest caller was refused"),
+        (ReadsFirst, "the hot path reads"),
+        (HoldsTwice, "a hold took more than one commit"),
+    ],
+)
+def test_each_failure_is_seen_where_it_is_made(
+    mutation: Wrap, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that cannot fail proves nothing."""
+    monkeypatch.setattr("twohop.prove.drive._USING_SECONDS", 300)  # Who waits for a lost hold, waits all day.
+
+    outcome = played(_SILENT, callers=30, wrap=mutation)
+
+    assert complaint in outcome.complaints
