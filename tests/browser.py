@@ -27,16 +27,19 @@ def chromium() -> str:
     return path or missing("Chromium", "install Debian's package chromium, or Google Chrome")
 
 
-def saw(page: str, *, seconds_max: float = 60) -> Any:
+def saw(page: str, *, seconds_max: float = 60, modules: Path = NODE_MODULES) -> Any:
     """Open a page in Chromium and return what it posts to `/saw`, as JSON.
 
-    The page finds Firebase's JS SDK where it would on Google's servers, but on this machine.
+    Args:
+        page: as `page_with` makes it.
+        seconds_max: how long that may take.
+        modules: the packages that it imports. Firebase's JS SDK is found where it would be on Google's servers, too.
     """
     path = chromium()
     if not (NODE_MODULES / "firebase").exists():
         missing("the Firebase JS SDK", "run `npm ci --ignore-scripts --prefix tests/js`")
     # Processes of a browser that is ended write into its profile for a moment more.
-    with _served(page) as (url, told), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+    with _served(page, modules) as (url, told), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         command = [path, *flags, f"--user-data-dir={profile}", url]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -47,9 +50,9 @@ def saw(page: str, *, seconds_max: float = 60) -> Any:
 
 
 @contextmanager
-def _served(page: str) -> Iterator[tuple[str, queue.Queue[Any]]]:
+def _served(page: str, modules: Path) -> Iterator[tuple[str, queue.Queue[Any]]]:
     told: queue.Queue[Any] = queue.Queue()
-    handler = functools.partial(_Pages, page.encode(), told, directory=str(NODE_MODULES))
+    handler = functools.partial(_Pages, page.encode(), told, directory=str(modules))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/", told

@@ -10,7 +10,7 @@ import pytest
 from infra.suite_parts import MissingPartError
 from tests.browser import chromium
 from tests.client import plugin, published
-from tests.dev.killing import jobs, until
+from tests.dev.killing import counters, jobs, total, until
 from tests.dev.running import dev_running
 from tests.missing import missing
 
@@ -36,9 +36,12 @@ def test_a_service_worker_that_is_ended_goes_on_with_its_request(tmp_path: Path,
             assert browser.ends_its_worker()
             told = came.get(timeout=90)
         [job] = asyncio.run(jobs(dev.folder))
+        counted = asyncio.run(counters(dev.folder, job.caller))
 
     assert told.get("error") is None
     assert told["answer"]["outputs"][0]["generated_text"]
     assert told["answer"]["job_id"] == job.job_id
     assert told["answer"]["repeated"] is True
     assert told["starts"] == 2
+    assert (total(counted, "requests"), counted["in_flight",]) == (1, 0)
+    assert total(counted, "microdollars") == job.settled_microdollars
