@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from gate.money import of_a_wait
 from twohop.cost.bill import Used
 from twohop.cost.book import Book
 from twohop.cost.fleet import Lived
@@ -74,11 +75,12 @@ def operations(scenario: Scenario, wait_mean_seconds: float) -> Operations:
 
     A hold writes job, caller and budget shard, and a settlement the same three; a job that outlives its call writes
     its provider's id besides, and the webhook that ends it reads it. The caller's own policy is one read; plans and
-    configuration are read too rarely to count.
+    configuration are read too rarely to count. A call that waits looks into its job, as the ledger prices it too.
     """
     match scenario.design:
         case Design.HOLD:
-            return Operations(invocations=1, reads=1, writes=6)
+            waits_ms = round((wait_mean_seconds + scenario.compute_seconds) * 1000)
+            return Operations(invocations=1, reads=1 + of_a_wait(waits_ms).reads, writes=6)
         case Design.POLL:
             polls = math.ceil((wait_mean_seconds + scenario.compute_seconds) / scenario.poll_seconds)
             return Operations(invocations=2 + polls, reads=2 + polls, writes=7)
