@@ -147,7 +147,7 @@ def test_a_client_that_is_killed_is_one_who_leaves(shared: Dev, client: Client, 
             ann.stream("infer", LONG)
 
     threading.Thread(target=leave, daemon=True).start()
-    assert until(lambda: the_job(shared).state is JobState.HELD)
+    assert until(lambda: in_flight(shared, ann.uid) == 1)
 
     client.kill()
 
@@ -232,6 +232,46 @@ def test_a_worker_that_is_killed_ends_the_stream_and_the_job(tmp_path: Path, mod
         assert job.state is JobState.SETTLED
         assert 0 < (job.settled_microdollars or 0) < job.held_microdollars
         assert in_flight(dev, ann.uid) == 0
+
+
+def test_a_client_that_is_killed_while_it_waits_leaves_a_job_that_is_settled(shared: Dev) -> None:
+    """Without a stream nobody sees it go: the job ends by itself, is paid once, and waits for the same key."""
+    asked = {"inputs": "once upon", "parameters": {"max_new_tokens": 800}, "idempotency_key": "left"}
+    token = shared.token("leaver")
+    with pytest.raises(httpx.TimeoutException):
+        shared.call("infer", asked, token=token, timeout_seconds=0.5)
+    assert in_flight(shared, "leaver") == 1
+
+    assert until(lambda: in_flight(shared, "leaver") == 0, seconds=60)
+
+    again = shared.call("infer", asked, token=token).json()["result"]
+    [job] = [job for job in asyncio.run(jobs(shared.folder)) if job.caller == "leaver"]
+    counted = asyncio.run(counters(shared.folder, "leaver"))
+    assert (again["job_id"], again["repeated"], job.state) == (job.job_id, True, JobState.SETTLED)
+    assert (total(counted, "requests"), total(counted, "microdollars")) == (1, job.settled_microdollars)
+
+
+def test_a_worker_that_is_killed_ends_the_call_that_waits_and_the_submitted_job(tmp_path: Path, model: str) -> None:
+    """The call is told at once. Of the submitted job nobody knows what it took: the sweeper settles its hold."""
+    with running(tmp_path, model) as dev, ThreadPoolExecutor() as pool:
+        dev.call("submit", LONG, token=dev.token("bob"))
+        waiting = pool.submit(dev.call, "infer", LONG, token=dev.token("alice"))
+        assert until(lambda: in_flight(dev, "alice") == 1)
+
+        os.kill(dev.worker_pid(), signal.SIGKILL)
+
+        assert waiting.result().status_code in {503, 504}
+        assert in_flight(dev, "alice") == 0
+
+    swept_by_hour = [_swept_after(tmp_path, hours) for hours in (0, 1, 2, 3, 4)]
+    paid = {job.caller: (job.state, job.settled_microdollars) for job in asyncio.run(jobs(tmp_path))}
+    held = {job.caller: job.held_microdollars for job in asyncio.run(jobs(tmp_path))}
+    assert sum(swept_by_hour) == 1
+    assert paid["bob"] == (JobState.EXPIRED, held["bob"])
+    assert paid["alice"][0] in (JobState.SETTLED, JobState.RELEASED)
+    for caller, (_, microdollars) in paid.items():
+        counted = asyncio.run(counters(tmp_path, caller))
+        assert (counted["in_flight",], total(counted, "microdollars")) == (0, microdollars)
 
 
 def test_what_hop_1_died_on_is_settled_once(tmp_path: Path, model: str) -> None:
