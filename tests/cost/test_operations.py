@@ -6,22 +6,27 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
+from gate.errors import QuotaExceededError
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ports import Caller, ProviderState
 from tests.contract.watched import Watched
 from tests.emulators import firestore_emulator, fresh_project
-from tests.makers import make_documents
+from tests.makers import make_documents, make_plan
 from tests.unit.doubles import completed, fill, running
 from tests.unit.world import ALICE, World
+from twohop.cost.book import book_of
+from twohop.cost.forecast import forecast
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.use import operations
+from twohop.cost.use import DELETES_OF_A_DENIAL, WRITES_OF_A_DENIAL, operations
 
 pytestmark = pytest.mark.emulator
 
@@ -46,7 +51,9 @@ async def world(monkeypatch: pytest.MonkeyPatch, seen: Counter[str]) -> AsyncIte
     def count(request: httpx.Request) -> None:
         name = request.url.path.rpartition(":")[2] if request.method == "POST" else "get"
         body = json.loads(request.content or b"{}")
-        seen["writes"] += len(body.get("writes", ()))
+        deletes = sum("delete" in write for write in body.get("writes", ()))
+        seen["writes"] += len(body.get("writes", ())) - deletes
+        seen["deletes"] += deletes
         seen["reads"] += 0 if name == "commit" else len(body.get("documents", ())) or 1
 
     ledger: Any = FirestoreLedger(fresh_project(), transport=Watched(count))
@@ -88,3 +95,35 @@ async def test_a_call_that_is_polled_for_does_what_the_forecast_counts(world: Wo
 
     does = counted(Design.POLL)
     assert (seen["writes"], seen["reads"]) == (does["writes"], does["reads"])
+
+
+async def test_a_call_that_a_limit_refuses_does_what_the_forecast_counts(world: World, seen: Counter[str]) -> None:
+    """It is held, and put back."""
+    plan = make_plan(requests_per_day=1)
+    await world.ledger.write("plans/free", msgspec.json.decode(msgspec.json.encode(plan)))
+    world.clock.advance(seconds=3_600)
+    await world.infer()
+    seen.clear()
+
+    with pytest.raises(QuotaExceededError):
+        await world.infer()
+
+    assert (seen["writes"], seen["deletes"], seen["reads"]) == (WRITES_OF_A_DENIAL, DELETES_OF_A_DENIAL, 0)
+
+
+def test_denied_calls_are_in_the_lines_of_the_bill() -> None:
+    """Three of them for each call that runs."""
+    book = book_of("runpod/AMPERE_16", on=date(2026, 11, 25))
+
+    def quantities(denied: float) -> dict[str, float]:
+        scenario = Scenario(calls_per_month=100_000, compute_seconds=1, denied_per_call=denied)
+        return {line.key: float(line.quantity) for line in forecast(scenario, book).bill.lines}
+
+    plain, flooded = quantities(0), quantities(3)
+
+    calls = plain["firestore_ttl_deletes"]
+    more = {key: amount - plain.get(key, 0) for key, amount in flooded.items()}
+    assert more["requests"] == more["firestore_deletes"] == 3 * calls
+    assert more["firestore_writes"] == 15 * calls
+    assert more["vcpu_seconds"] == pytest.approx(3 * calls * 0.2)
+    assert more["firestore_reads"] == more["gpu_useful"] == 0

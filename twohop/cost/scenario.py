@@ -70,6 +70,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many jobs one worker computes together."""
     wait_seconds_max: Positive = 120
     """A call that would wait longer for a worker is given up."""
+    denied_per_call: NotNegative = 0
+    """Calls that a limit refuses in the ledger, for each one that runs."""
     gate_vcpus: Positive = 1
     gate_gib: Positive = 0.5
     gate_concurrency: Annotated[int, Meta(ge=1, le=1000)] = 200

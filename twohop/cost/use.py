@@ -40,6 +40,11 @@ class Operations:
     writes: int
 
 
+WRITES_OF_A_DENIAL = 5
+"""Job, caller and budget shard when it is held, caller and shard when that is put back; the job is deleted."""
+DELETES_OF_A_DENIAL = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Month:
     """What of a month hop 1's and the GPU's bills are made of, however it was found."""
@@ -103,7 +108,8 @@ def used(scenario: Scenario, month: Month, book: Book) -> Used:
 def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, Sequence[Fraction]]:
     days = month.calls_by_day
     does = operations(scenario, month.wait_mean_seconds)
-    invocations = [Fraction(does.invocations) * count + _SCHEDULED_PER_DAY for count in days]
+    both = [(count, Fraction(scenario.denied_per_call) * count) for count in days]
+    invocations = [Fraction(does.invocations) * count + no + _SCHEDULED_PER_DAY for count, no in both]
     vcpu_days = _spread(_function_seconds(scenario, month, float(sum(invocations))), days)
     gib = Fraction(scenario.answer_kib) / _KIB_PER_GIB
     return {
@@ -111,13 +117,14 @@ def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, Sequence[Fraction]]
         "vcpu_seconds": [Fraction(scenario.gate_vcpus) * seconds for seconds in vcpu_days],
         "gib_seconds": [Fraction(scenario.gate_gib) * seconds for seconds in vcpu_days],
         "firestore_reads": [Fraction(does.reads) * count + _SCHEDULED_PER_DAY for count in days],
-        "firestore_writes": [does.writes * count for count in days],
+        "firestore_writes": [does.writes * count + WRITES_OF_A_DENIAL * no for count, no in both],
+        "firestore_deletes": [DELETES_OF_A_DENIAL * no for _, no in both],
         "firestore_ttl_deletes": days,
         "firestore_storage": [Fraction(scenario.job_kib) * count / _KIB_PER_GIB for count in days],
         "firestore_egress" if scenario.design is Design.WEBHOOK else "egress": [gib * count for count in days],
         "secret_versions": [Fraction(scenario.secrets)],
         "secret_accesses": [Fraction(scenario.secrets * month.instances)],
-        "logging": [Fraction(scenario.log_bytes) * count / _BYTES_PER_GIB for count in days],
+        "logging": [scenario.log_bytes * (count + no) / _BYTES_PER_GIB for count, no in both],
         "scheduler_jobs": [Fraction(SCHEDULES)],
     }
 
@@ -146,8 +153,9 @@ def _function_seconds(scenario: Scenario, month: Month, invocations: float) -> F
     own = math.ceil(scenario.gate_seconds / _GRANULE_SECONDS - 1e-9) / 10
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
-    scheduled = _SCHEDULED_PER_DAY * scenario.days * own
-    return Fraction(round((scheduled + month.held_seconds) * 10), 10)
+    denied = scenario.denied_per_call * float(sum(month.calls_by_day))
+    alone = (_SCHEDULED_PER_DAY * scenario.days + denied) * own
+    return Fraction(round((alone + month.held_seconds) * 10), 10)
 
 
 def _held(begins: Seconds, ends: Seconds, concurrency: int) -> float:
