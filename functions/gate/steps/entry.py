@@ -1,8 +1,10 @@
 """The way in: from a verified caller's request to a job that is held, or to the one that it repeats.
 
-plan and limits ─► size ─► hold ─┬─► held
-└─► repeated ─► join ─┬─► the job that there is
-└─► it was released: hold the next round's job
+In this order, and whoever is stopped on the way has cost nothing:
+
+    plan and limits ─► size ─► hold ─┬─► held
+                                     └─► repeated ─► join ─┬─► the job that there is
+                                                           └─► it was released: hold the next round's job
 """
 
 from __future__ import annotations

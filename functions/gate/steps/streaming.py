@@ -1,8 +1,10 @@
 """A job whose parts are passed on as they are made. Whatever ends it, it is settled once.
 
-parts ─► parts ─► … ─┬─► the end                       settled at what it took
-├─► an error                      settled or released, as for any job
-└─► the caller goes away          stopped at the provider, and settled at what was used
+A stream's parts go on until one of three:
+
+    parts ─► parts ─► … ─┬─► the end                  settled at what it took
+                         ├─► an error                 settled or released, as for any job
+                         └─► the caller goes away     stopped at the provider, and settled at what was used
 """
 
 from __future__ import annotations
