@@ -110,6 +110,8 @@ class Service:
         self.measured.started(began.phases_ms)
         self._life.started(began.ms)
         self._engine, self._phases_untold = engine, began.phases_ms
+        # Last: whoever reads it may send a job at once.
+        self._log.info("worker.ready", start_ms=began.ms)
 
     @property
     def writes(self) -> bool:

@@ -50,9 +50,7 @@ def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, beg
     timed("import", engine.import_libraries)
     timed("load", engine.load)
     timed("warm-up", lambda: warm_up(engine))
-    ms = max(1, round(clock.monotonic_ms() - began_ms))
-    log.info("worker.ready", start_ms=ms)
-    return engine, Start(ms=ms, phases_ms=phases_ms)
+    return engine, Start(ms=max(1, round(clock.monotonic_ms() - began_ms)), phases_ms=phases_ms)
 
 
 def warm_up(engine: Engine) -> None:
