@@ -130,10 +130,20 @@ async def _run_own(settings: Settings, queue: QueueSettings, began_ms: float) ->
         loop.call_soon_threadsafe(broken.set)  # it comes from the compute thread
 
     service = Service(settings, clock=clock, log=log, on_broken=on_broken)
-    loading = asyncio.wrap_future(service.load(lambda: open_engine(settings), began_ms=began_ms))
+
+    async def load() -> None:
+        start_ms = await asyncio.wrap_future(service.load(lambda: open_engine(settings), began_ms=began_ms))
+        log.info("worker.ready", start_ms=start_ms)
+
     unfinished = {"result": _unfinished().to_json()}
     return await run_queue(
-        make_handler(service), queue, log=log, ready=loading, broken=broken, unfinished=unfinished, clock=clock
+        make_handler(service),
+        queue,
+        log=log,
+        ready=asyncio.ensure_future(load()),
+        broken=broken,
+        unfinished=unfinished,
+        clock=clock,
     )
 
 
@@ -143,9 +153,10 @@ def _unfinished() -> wire.WorkResult:
 
 
 def _run_sdk(settings: Settings, began_ms: float) -> int:
-    service = Service(settings, clock=SystemClock(), log=EventLog(), on_broken=_end_soon)
+    log = EventLog()
+    service = Service(settings, clock=SystemClock(), log=log, on_broken=_end_soon)
     try:
-        service.load(lambda: open_engine(settings), began_ms=began_ms).result()
+        log.info("worker.ready", start_ms=service.load(lambda: open_engine(settings), began_ms=began_ms).result())
     except Exception as exc:  # whatever it was is in the log, with its traceback
         sys.exit(f"the worker does not start: {exc}")
     # The SDK's own default is DEBUG, which writes each job's texts and answer into the log.

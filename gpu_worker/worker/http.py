@@ -41,6 +41,8 @@ async def serve(
     loaded = loading.done() and loading.exception() is None
     if loaded:
         door.open()
+        # Not before: whoever reads it may send a job at once.
+        log.info("worker.ready", start_ms=loading.result())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
     door.shut()
     log.info("worker.stopping")

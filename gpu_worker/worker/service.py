@@ -88,14 +88,14 @@ class Service:
         self._life = Life(clock)
         self._phases_untold = _NO_PHASES
 
-    def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> Future[None]:
-        """Load the engine; to be called once, before any job.
+    def load(self, open_engine: Callable[[], Engine], *, began_ms: float) -> Future[int]:
+        """Load the engine, to be called once, before any job, and return how long the start took, in milliseconds.
 
         The future raises whatever went wrong, which is in the log. The worker is then of no use.
         """
         return self._batcher.call(lambda: self._load(open_engine, began_ms))
 
-    def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> None:
+    def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> int:
         try:
             engine, began = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
         except ModelError as exc:
@@ -110,8 +110,7 @@ class Service:
         self.measured.started(began.phases_ms)
         self._life.started(began.ms)
         self._engine, self._phases_untold = engine, began.phases_ms
-        # Last: whoever reads it may send a job at once.
-        self._log.info("worker.ready", start_ms=began.ms)
+        return began.ms
 
     @property
     def writes(self) -> bool:

@@ -91,3 +91,41 @@ class TestSqliteLedger(LedgerContract):
 
 class TestSqliteDocuments(DocumentsContract, DocumentStoreContract):
     pass
+
+
+OPENING_AT_ONCE = """
+import asyncio, multiprocessing, sys
+from gate.ledgers.sqlite import SqliteLedger
+
+async def read(path):
+    ledger = SqliteLedger(path)
+    await ledger.counters("usage/alice")
+    await ledger.close()
+
+def work(folder, together):
+    for number in range(60):
+        together.wait()
+        asyncio.run(read(f"{folder}/{number}.sqlite3"))
+
+context = multiprocessing.get_context("fork")
+together = context.Barrier(6)
+processes = [context.Process(target=work, args=(sys.argv[1], together)) for _ in range(6)]
+for process in processes:
+    process.start()
+while any(process.is_alive() for process in processes):
+    for process in processes:
+        process.join(0.05)
+        if process.exitcode:
+            together.abort()
+sys.exit(any(process.exitcode for process in processes))
+"""
+
+
+def test_processes_that_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    """SQLite waits for nobody who is about to give the same file its journal; the ledger tries again."""
+    command = [sys.executable, "-c", OPENING_AT_ONCE, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    opened = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+
+    assert opened.returncode == 0, opened.stderr

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 
 import pytest
 
 from gate import wire
 from tests.worker.makers import NOON_MS, Bench, make_request
 from worker.errors import ModelError, TooLargeError
-from worker.log import EventLog
-from worker.service import Service
 
 
 def test_the_start_is_told_with_the_first_job_and_never_again() -> None:
@@ -35,23 +32,6 @@ def test_each_phase_of_the_start_is_logged() -> None:
     phases = [event["phase"] for event in Bench().events if event["message"] == "worker.phase"]
 
     assert phases == ["boot", "find", "import", "load", "warm-up"]
-
-
-def test_the_log_says_ready_only_once_a_job_would_be_taken() -> None:
-    """Whoever waits for that line sends one at once."""
-    taken: list[bool] = []
-
-    class Stream(io.StringIO):
-        def write(self, line: str) -> int:
-            if "worker.ready" in line:
-                taken.append(service._engine is not None)
-            return super().write(line)
-
-    bench = Bench()
-    service = Service(bench.settings, clock=bench.clock, log=EventLog(Stream()))
-    service.load(lambda: bench.engine, began_ms=0).result(20)
-
-    assert taken == [True]
 
 
 def test_an_answer_tells_its_tokens_and_at_least_one_millisecond() -> None:

@@ -15,6 +15,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _Result = TypeVar("_Result")
 _Work = Callable[[sqlite3.Connection], Any]
 
 _BUSY_SECONDS = 10.0
+_BUSY_PAUSE_SECONDS = 0.01
 _GROUP_MAX = 256
 _REST_SECONDS = 0.05
 """So long a settlement may wait for a commit that brings it to the disk with it."""
@@ -163,9 +165,7 @@ class GroupCommit:
     def _open(self) -> sqlite3.Connection:
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(self._schema)
+        _prepare(connection, self._schema)
         self._syncing = True
         return connection
 
@@ -190,6 +190,22 @@ class GroupCommit:
         if wanted is not self._syncing:
             connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._syncing = wanted
+
+
+def _prepare(connection: sqlite3.Connection, schema: str) -> None:
+    """Bring a file into shape. Where two processes do so at once, SQLite itself waits for neither."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(schema)
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _outcome(connection: sqlite3.Connection, work: _Work, *, undo: bool) -> Any:
