@@ -124,7 +124,7 @@ class Ledger(Protocol):
         ...
 
     async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
-        """Note in a job, unless it ended, that its caller wants it stopped. No counter moves; as `hand_over`."""
+        """Note in a job that has not ended that its caller wants it stopped. Raises as `hand_over` does."""
         ...
 
     async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:

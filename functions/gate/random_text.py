@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 RandomHex = Callable[[int], str]
@@ -13,18 +14,19 @@ _AT_ONCE_BYTES = 4_096
 
 class _Pool:
     def __init__(self) -> None:
-        self._bytes = b""
-        self._used = 0
+        self._lock, self._bytes, self._used = threading.Lock(), b"", 0
         os.register_at_fork(after_in_child=self._forget)  # Or two processes would give out the same.
 
     def take(self, size: int) -> bytes:
-        if self._used + size > len(self._bytes):
-            self._bytes, self._used = os.urandom(max(size, _AT_ONCE_BYTES)), 0
-        self._used += size
-        return self._bytes[self._used - size : self._used]
+        with self._lock:
+            if self._used + size > len(self._bytes):
+                self._bytes, self._used = os.urandom(max(size, _AT_ONCE_BYTES)), 0
+            self._used += size
+            return self._bytes[self._used - size : self._used]
 
     def _forget(self) -> None:
-        self._bytes, self._used = b"", 0
+        # The lock too: another thread may have held it when the process forked.
+        self._lock, self._bytes, self._used = threading.Lock(), b"", 0
 
 
 _pool = _Pool()

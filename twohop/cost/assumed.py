@@ -26,7 +26,7 @@ REASONS = {
     "requests_per_second": "what one instance refuses in a second; make bench measures more on a fast machine",
     "accounts_per_hour": "accounts to sign in with; Firebase lets one address make 100 anonymous ones an hour",
     "denied_tries_per_hour": "how often an instance asks the ledger again about an account that it refused",
-    "writes_of_a_refusal": "three of a hold and three that put it back, as counted at Firestore's emulator",
+    "writes_of_a_refusal": "three of a hold and three that put it back, one of them a deletion, which costs less",
     "reads_of_a_request": "a signed-in caller's policy, or a job of theirs",
     "answer_bytes": "what a refusal sends, headers included",
     "log_bytes": "what Google's request log keeps of a call",
