@@ -13,7 +13,7 @@ from gate.domain.job import Job, JobState, Settlement
 from gate.errors import ProviderUnavailableError
 from gate.guard.alarm import Alarm
 from gate.guard.channels import LogChannel
-from gate.guard.reconcile import Reconciler, gpu_microdollars
+from gate.guard.reconcile import Reconciler
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent
 from gate.providers.scripted_control import ScriptedControl
@@ -138,12 +138,3 @@ async def test_a_bill_that_cannot_be_read_is_a_line_in_the_log(store: SqliteLedg
 
     assert await make_reconciler(store, control, log).reconcile() is None
     assert [line["reason"] for line in log.lines("reconcile.no_bill")] == ["HTTP 503"]
-
-
-def test_a_job_paid_in_full_counts_at_the_workers_part_of_its_hold() -> None:
-    """Nobody knows what it took, so the ledger says the most that the provider can have billed for it."""
-    job = make_job(held_gpu_ms=90_000, held_microdollars=make_model().worst_case_microdollars)
-    lost = job.settled(Settlement.in_full(job, JobState.EXPIRED, "lost"), at=NOON)
-
-    assert gpu_microdollars(lost, TARIFF) == (90 + 5) * SECOND
-    assert gpu_microdollars(job.settled(Settlement.release("no"), at=NOON), TARIFF) == 0

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate import wire
 from gate.bootstrap import Hop1
-from gate.guard.reconcile import gpu_microdollars
+from gate.guard.ledger_hours import gpu_microdollars
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.faults import CloudFaults

@@ -2,7 +2,7 @@
 
 The day before the last full hour is compared as a whole: a job that crosses an hour is in one hour's ledger and in
 two hours' bill, which over a day is nothing. Only the worker's part of a job is compared; hop 1's part is on
-Google's bill.
+Google's bill. What the ledger says is added up by hours (`gate.guard.ledger_hours`), so that each job is read once.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from datetime import datetime, timedelta
 import msgspec
 
 from gate.control import BillingRecord, ProviderControl
-from gate.domain.job import Job, JobState
 from gate.errors import ProviderError
 from gate.guard.alarm import Alarm
 from gate.guard.alerts import Observation, Severity, dollars
 from gate.guard.documents import to_document
+from gate.guard.ledger_hours import LedgerHour, LedgerHours
 from gate.log import EventLog
-from gate.money import Spent, Tariff
+from gate.money import Tariff
 from gate.ports import Clock, Documents, Ledger
-from gate.steps.history import jobs_between
 
 _SPAN = timedelta(hours=24)
 _BILL_IS_LATE = timedelta(minutes=10)
@@ -73,10 +72,9 @@ class Reconciler:
         clock: Clock,
         log: EventLog,
     ) -> None:
-        self._ledger = ledger
+        self._hours = LedgerHours(ledger=ledger, documents=documents, tariff=tariff, log=log)
         self._documents = documents
         self._control = control
-        self._tariff = tariff
         self._alarm = alarm
         self._clock = clock
         self._log = log
@@ -97,32 +95,25 @@ class Reconciler:
             self._log.warning("reconcile.no_bill", reason=str(exc))
             return None
         bill = [record for record in bill if record.begins >= since and record.ends <= until]
-        jobs = [job async for job in jobs_between(self._ledger, since=since, until=until)]
-        found = _compared(jobs, bill, self._tariff, since=since, until=until)
+        hours = await self._hours.between(since, until)
+        found = _compared(hours, bill, since=since, until=until)
         document = {**to_document(found), "drift_percent": round(found.drift_percent, 2)}
         await self._documents.write(f"reconciliations/{until:%Y-%m-%dT%H}", document)
         self._log.info("reconcile.done", **document)
-        await self._alarm.observe([_drift(found), _metering(jobs, bill, until)])
+        await self._alarm.observe([_drift(found), _metering(hours, bill, until)])
         return found
 
 
-def gpu_microdollars(job: Job, tariff: Tariff) -> int:
-    """Return the worker's part of what a job paid. Of one that was paid in full, it is that of the worst case."""
-    if job.state is JobState.RELEASED or not job.state.final:
-        return 0
-    return tariff.gpu_microdollars(job.spent or Spent(execution_ms=job.held_gpu_ms))
-
-
 def _compared(
-    jobs: Sequence[Job], bill: Sequence[BillingRecord], tariff: Tariff, *, since: datetime, until: datetime
+    hours: Sequence[LedgerHour], bill: Sequence[BillingRecord], *, since: datetime, until: datetime
 ) -> Reconciliation:
     fees = sum(record.fee_microdollars for record in bill)
     return Reconciliation(
         since=since,
         until=until,
-        jobs=len(jobs),
-        jobs_paid_in_full=sum(job.spent is None and bool(job.settled_microdollars) for job in jobs),
-        ledger_microdollars=sum(gpu_microdollars(job, tariff) for job in jobs),
+        jobs=sum(hour.jobs for hour in hours),
+        jobs_paid_in_full=sum(hour.jobs_paid_in_full for hour in hours),
+        ledger_microdollars=sum(hour.ledger_microdollars for hour in hours),
         billed_microdollars=sum(record.microdollars for record in bill) - fees,
         fee_microdollars=fees,
     )
@@ -156,10 +147,10 @@ def _reasons(found: Reconciliation) -> Iterator[str]:
         yield f"{found.jobs_paid_in_full} jobs were paid in full, because nobody knows what they took."
 
 
-def _metering(jobs: Sequence[Job], bill: Sequence[BillingRecord], until: datetime) -> Observation:
+def _metering(hours: Sequence[LedgerHour], bill: Sequence[BillingRecord], until: datetime) -> Observation:
     since = until - _METERING_SPAN
     billed = sum(record.microdollars - record.fee_microdollars for record in bill if record.begins >= since)
-    counted = sum(job.held_at >= since - _METERING_SPAN for job in jobs)
+    counted = sum(hour.jobs for hour in hours if hour.begins >= since - _METERING_SPAN)
     stopped = billed >= _WORTH_TELLING_MICRODOLLARS and not counted
     return Observation(
         alert="metering_stopped",
