@@ -21,7 +21,6 @@ from gate.domain import kill
 from gate.domain.job import Job, JobState
 from gate.domain.kill import KillLevel
 from gate.domain.plan import GateConfig, parse
-from gate.domain.scopes import BUDGET
 from gate.errors import GateError, LedgerError, PolicyError
 from gate.log import EventLog
 from gate.ports import Clock, Documents, Ledger
@@ -128,8 +127,7 @@ class KillLadder:
         """
         config = await self._config()
         now = self._clock.now()
-        await settle_loans(self._store, config, now=now)
-        shards = await self._store.rebalance(BUDGET, lambda _: [])
+        shards = await settle_loans(self._store, config, now=now)
         level = await self._go_up(config, kill.crossed(config, shards, now=now))
         await self._note_edit(level)
         await self._carry_out(level)

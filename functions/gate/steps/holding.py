@@ -197,14 +197,16 @@ class Holding:
         return Denied(denial=Denial(limit=limit, retry_at=self._clock.now() + _RETRY))
 
 
-async def settle_loans(ledger: Ledger, config: GateConfig, *, now: datetime) -> None:
+async def settle_loans(ledger: Ledger, config: GateConfig, *, now: datetime) -> Shards:
     """Bring home what shards lent each other where a changed budget, or a job above its hold, makes it untrue.
+
+    Return the shards as they were before; their sums are the same afterwards.
 
     Raises:
         LedgerError: it is not known whether it was done; doing it again does no harm.
     """
     limits = meter.budgets_of(config, now=now)
-    await ledger.rebalance(BUDGET, lambda seen: lending.moves_to_settle_loans(limits, seen))
+    return await ledger.rebalance(BUDGET, lambda seen: lending.moves_to_settle_loans(limits, seen))
 
 
 def _by_budget(outcome: Outcome) -> TypeGuard[Denied]:
