@@ -27,7 +27,7 @@ def test_more_cpu_makes_a_dearer_million(tmp_path: Path) -> None:
         cost.measure(run(tmp_path, throughput={"cpu_ms": cpu_ms}, operations=operations)) for cpu_ms in (1.0, 250.0)
     )
 
-    assert "| Firestore writes | $5.76 | $4.86 |" in quick.text
+    assert "| Firestore writes | $5.77 | $4.87 |" in quick.text
     assert (quick.goals[0].met, slow.goals[0].met) == (True, False)
 
 

@@ -124,7 +124,7 @@ def test_a_line_is_explained_by_its_arithmetic(folder: Path) -> None:
     """Quantity, free amount, rate, date and source."""
     text = " ".join(types("--calls 1000000 --seconds 0.1 --explain firestore_writes").stdout.split())
 
-    assert re.search(r"6,000,000 write - [\d,]+ free = [\d,]+; x \$0\.0000009 a write = \$", text)
+    assert re.search(r"6,010,080 write - [\d,]+ free = [\d,]+; x \$0\.0000009 a write = \$", text)
     assert "2026-08-19: cloud.google.com/firestore/pricing" in text
 
 

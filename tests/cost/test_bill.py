@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,8 +133,14 @@ def _held_one_by_one() -> Lived:
                 "vcpu_seconds": 715_932_288,
                 # half of it, 15 005 256 - 360 000 = 14 645 256 x $0.0000025
                 "gib_seconds": 36_613_140,
-                # 6 M - 600 000 free = 5.4 M x $0.0000009
-                "firestore_writes": 4_860_000,
+                # 6 M + 30 x (288 + 2 x 24) by schedules - 600 000 free = 5 410 080 x $0.0000009
+                "firestore_writes": 4_869_072,
+                # A call of 29.8 s is looked into 14 times, and read as its caller's policy and an hour later: 16 M.
+                # Twelve instances, each with a call every 31.1 s, which finds the plan old: 1 M; as long as a call
+                # waits, the configuration is read every 10 s of 30 M: 3 M; a sign of life at every 20th: 50 004.
+                # Schedules: 30 x (288 x 13 + 1 440 x 5 + 24 x 2) = 329 760. 20 379 764 - 1.5 M free = 18 879 764 x
+                # $0.0000003 = $5.6639292
+                "firestore_reads": 5_663_930,
             },
             id="hold",
         ),
@@ -144,10 +151,12 @@ def _held_one_by_one() -> Lived:
                 "requests": 6_021_024,
                 # 17 052 560 x 0.2 s = 3 410 512 - 180 000 = 3 230 512 x $0.000024
                 "vcpu_seconds": 77_532_288,
-                # 7 M - 600 000 = 6.4 M x $0.0000009
-                "firestore_writes": 5_760_000,
-                # 17 M + 52 560 - 1.5 M = 15 552 560 x $0.0000003
-                "firestore_reads": 4_665_768,
+                # 7 M + 10 080 - 600 000 = 6 410 080 x $0.0000009
+                "firestore_writes": 5_769_072,
+                # Fifteen polls, policy, webhook, an hour later: 18 M. One instance; every fourth call comes 10.4 s
+                # after the one that read configuration and plan: 500 000; every 232nd asks for a sign of life: 4 311.
+                # With 329 760 by schedules 18 834 071 - 1.5 M = 17 334 071 x $0.0000003 = $5.2002213
+                "firestore_reads": 5_200_222,
             },
             id="poll",
         ),
@@ -158,8 +167,8 @@ def _held_one_by_one() -> Lived:
                 "requests": 21_024,
                 # 2 052 560 x 0.2 s = 410 512 - 180 000 = 230 512 x $0.000024
                 "vcpu_seconds": 5_532_288,
-                # 4 M + 52 560 - 1.5 M = 2 552 560 x $0.0000003
-                "firestore_reads": 765_768,
+                # 5 M + 500 000 + 4 311 + 329 760 - 1.5 M = 4 334 071 x $0.0000003 = $1.3002213
+                "firestore_reads": 1_300_222,
             },
             id="webhook",
         ),
@@ -172,6 +181,16 @@ def test_a_million_calls_cost_hop_1_what_adding_it_up_by_hand_gives(design: Desi
     made = bill(used(scenario, month_of(scenario, _held_one_by_one()), _book()), _book())
 
     assert {key: made.line(key).microdollars for key in lines} == lines
+
+
+def test_the_docs_say_what_the_three_designs_cost() -> None:
+    """In the table of docs/jobs-and-streams.md, to the dollar."""
+    page = (Path(__file__).parents[2] / "docs" / "jobs-and-streams.md").read_text("utf-8")
+    for design, invocations in ((Design.WEBHOOK, 2), (Design.POLL, 17), (Design.HOLD, 1)):
+        scenario = Scenario(calls_per_month=1_000_000, compute_seconds=29.8, design=design, gate_concurrency=1)
+        made = bill(used(scenario, month_of(scenario, _held_one_by_one()), _book()), _book())
+
+        assert f" | {invocations} | ${made.microdollars / 1e6:.0f} |" in page
 
 
 SMALL = forecast(Scenario(calls_per_month=3_000, compute_seconds=2.0, disk_gb=20), _book())

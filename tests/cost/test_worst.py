@@ -118,7 +118,7 @@ def test_refused_traffic_costs_all_that_hop_1_does_for_it() -> None:
     Ten instances: 10 x 3 600 s x (1 x $0.000024 + 0.5 x $0.0000025) = $0.909; the sweeper, which is not public, a
     tenth of it. A hundred calls a second at each are 3 600 000: x $0.0000004 = $1.44; x 1 000 bytes = 3.3527613 GiB x
     $0.12 = $0.402332 of egress, and x $0.50 = $1.676381 of logs; x $0.0000003 = $1.08 of reads. A thousand accounts,
-    60 tries at each of 10 instances: 600 000 x 6 x $0.0000009 = $3.24.
+    60 tries at each of 10 instances: 600 000 x (5 x $0.0000009 + $0.0000001) = $2.76 of writes and deletions.
     """
     found = {bound.name: bound.microdollars_per_hour for bound in worst_case(CONFIGURED).refused}
 
@@ -128,7 +128,7 @@ def test_refused_traffic_costs_all_that_hop_1_does_for_it() -> None:
         "egress": 402_332,
         "logs": 1_676_381,
         "Firestore reads": 1_080_000,
-        "Firestore writes": 3_240_000,
+        "Firestore writes": 2_760_000,
         "scheduled functions": 90_900,
     }
 

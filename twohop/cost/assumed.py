@@ -16,7 +16,6 @@ class Assumed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     requests_per_second: _Count = 300
     accounts_per_hour: _Count = 1_000
     denied_tries_per_hour: _Count = 60
-    writes_of_a_refusal: _Count = 6
     reads_of_a_request: _Count = 1
     answer_bytes: _Count = 1_000
     log_bytes: _Count = 1_000
@@ -26,7 +25,6 @@ REASONS = {
     "requests_per_second": "what one instance refuses in a second; make bench measures more on a fast machine",
     "accounts_per_hour": "accounts to sign in with; Firebase lets one address make 100 anonymous ones an hour",
     "denied_tries_per_hour": "how often an instance asks the ledger again about an account that it refused",
-    "writes_of_a_refusal": "three of a hold and three that put it back, one of them a deletion, which costs less",
     "reads_of_a_request": "a signed-in caller's policy, or a job of theirs",
     "answer_bytes": "what a refusal sends, headers included",
     "log_bytes": "what Google's request log keeps of a call",

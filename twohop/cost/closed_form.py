@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from gate.money import MS_PER_LOOK
 from twohop.cost.bill import Bill, bill
 from twohop.cost.book import Book
 from twohop.cost.fleet import Rules
+from twohop.cost.operations import instances_for, reads_of_instances_in
 from twohop.cost.scenario import Scenario
 from twohop.cost.traffic import hourly
 from twohop.cost.use import INSTANCE_IDLE_SECONDS, Month, used
@@ -119,6 +121,10 @@ def quick_forecast(scenario: Scenario, book: Book, rules: Rules) -> QuickForecas
         held_seconds=sum(hour.held for hour in found),
         instances=1
         + round(sum(hour.calls * math.exp(-hour.calls / _HOUR * INSTANCE_IDLE_SECONDS) for hour in found)),
+        looks=Fraction(sum(hour.looks for hour in found)),
+        polls=Fraction(sum(hour.polls for hour in found)),
+        instance_reads=Fraction(sum(hour.instance_reads for hour in found)),
+        instance_reads_held=Fraction(sum(hour.instance_reads_held for hour in found)),
         gpu_ms={
             "useful": round(calls * scenario.compute_seconds * 1000),
             "start": round(starts * paid * 1000),
@@ -144,6 +150,10 @@ class _Hour:
     """Of all its calls together."""
     held: float
     """Hop 1's instances' time."""
+    looks: float
+    polls: float
+    instance_reads: float
+    instance_reads_held: float
 
 
 def _hour(scenario: Scenario, rules: Rules, calls: float) -> _Hour:
@@ -159,14 +169,23 @@ def _hour(scenario: Scenario, rules: Rules, calls: float) -> _Hour:
     each = one.wait_mean_seconds + scenario.compute_seconds + scenario.gate_seconds
     busy = min(1.0, one.busy_share + rate * scenario.gate_seconds)
     together = _HOUR * (1 - (1 - busy) ** workers)
+    alone = scenario.gate_concurrency == 1
+    held = calls * each if alone else max(together, calls * each / scenario.gate_concurrency)
+    answered = one.wait_mean_seconds + scenario.compute_seconds
+    few, more = (
+        instances_for(calls * seconds, _HOUR, scenario.gate_concurrency) for seconds in (scenario.gate_seconds, each)
+    )
     return _Hour(
         calls=calls,
         starts=calls * one.cold_share,
         idle=calls * one.idle_seconds,
         waited=calls * one.wait_mean_seconds,
-        held=calls * each
-        if scenario.gate_concurrency == 1
-        else max(together, calls * each / scenario.gate_concurrency),
+        held=held,
+        # Whole looks and polls of a time that is spread: half of one fewer, or more, than its mean has.
+        looks=calls * max(0.0, answered * 1000 / MS_PER_LOOK - 0.5),
+        polls=calls * (answered / scenario.poll_seconds + 0.5),
+        instance_reads=reads_of_instances_in(_HOUR, calls, instances=few),
+        instance_reads_held=reads_of_instances_in(_HOUR, calls, instances=more, held_seconds=held),
     )
 
 

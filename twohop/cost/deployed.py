@@ -25,6 +25,8 @@ class Function:
     timeout_seconds: int
     public: bool
     """Anybody may invoke it; others only Google's own scheduler or queue."""
+    minutes_between: int | None = None
+    """Of a schedule."""
 
 
 def functions() -> list[Function]:
@@ -51,7 +53,12 @@ def _function(name: str, endpoint: Any) -> Function:
         concurrency=_int(endpoint.concurrency, 80),
         timeout_seconds=_int(endpoint.timeoutSeconds, 60),
         public=endpoint.scheduleTrigger is None and endpoint.eventTrigger is None,
+        minutes_between=_minutes(endpoint.scheduleTrigger),
     )
+
+
+def _minutes(trigger: Any) -> int | None:
+    return None if trigger is None else int(trigger["schedule"].removeprefix("every ").removesuffix(" minutes"))
 
 
 def _int(value: Any, default: int) -> int:

@@ -12,9 +12,10 @@ from gate.prices import Kind
 from twohop.cost.bill import Bill, bill
 from twohop.cost.book import Book
 from twohop.cost.fleet import Rules, live
+from twohop.cost.operations import Operations
 from twohop.cost.scenario import Design, Scenario
 from twohop.cost.traffic import Seconds, calls
-from twohop.cost.use import Month, Operations, month_of, operations, used
+from twohop.cost.use import Month, month_of, operations, used
 
 _RUNPOD_QUEUE_DELAY_SECONDS = 4.0
 """RunPod's default scaling: by queue delay, of four seconds."""
@@ -47,7 +48,7 @@ class Forecast:
     @property
     def operations(self) -> Operations:
         """What a call does in Firestore and of functions."""
-        return operations(self.scenario, self.ran.month.wait_mean_seconds)
+        return operations(self.scenario, self.ran.month)
 
 
 def forecast(scenario: Scenario, book: Book) -> Forecast:

@@ -94,6 +94,16 @@ def run(arrivals: Floats, times: Floats, rules: Rules, until: float) -> tuple[Fl
 
 
 @numba.njit(cache=True)
+def renewals(arrivals: Floats, seconds: float) -> int:
+    """Return how many arrivals find that the last one that renewed something did so `seconds` ago, or more."""
+    count, last = 0, -math.inf
+    for call in range(len(arrivals)):
+        if arrivals[call] - last >= seconds:
+            count, last = count + 1, arrivals[call]
+    return count
+
+
+@numba.njit(cache=True)
 def _choose(fleet: _Fleet, rules: Rules, used: int, now: float) -> tuple[int, float]:
     """End who idled too long. Return the worker for a call that comes now, and when to start another, or -1.
 

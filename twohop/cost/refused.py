@@ -8,6 +8,7 @@ from twohop.cost.assumed import Assumed
 from twohop.cost.book import Book
 from twohop.cost.bound import Bound, hourly_bound
 from twohop.cost.deployed import Function
+from twohop.cost.operations import OF_A_DENIAL
 
 _SECONDS_PER_HOUR = 3600
 _BYTES_PER_GIB = 1 << 30
@@ -38,11 +39,12 @@ def refused(functions: Iterable[Function], *, book: Book, gate_vcpus: float, ass
     reads = f"so many calls by signed-in callers, {assumed.reads_of_a_request} each"
     yield _bound("Firestore reads", calls * assumed.reads_of_a_request * price["firestore_reads"], reads)
     tries = min(assumed.accounts_per_hour * assumed.denied_tries_per_hour * instances, calls)
+    writes, deletes = OF_A_DENIAL.writes, OF_A_DENIAL.deletes
     yield _bound(
         "Firestore writes",
-        tries * assumed.writes_of_a_refusal * price["firestore_writes"],
+        tries * (writes * price["firestore_writes"] + deletes * price["firestore_deletes"]),
         f"{assumed.accounts_per_hour:,} accounts, {assumed.denied_tries_per_hour} tries at each instance, "
-        f"{assumed.writes_of_a_refusal} writes a try",
+        f"{writes} writes and {deletes} deletion a try",
     )
     yield _bound(
         "scheduled functions",

@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from gate.domain.plan import STARTER_CONFIG
 from twohop.cost.assumed import Assumed
 from twohop.errors import BadInputError
 
@@ -78,6 +79,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many calls share an instance of hop 1."""
     gate_seconds: Positive = 0.2
     """Hop 1's own time in a call."""
+    budget_shards: Annotated[int, Meta(ge=1, le=64)] = STARTER_CONFIG.budget_shards
+    """Of `gate/config`: the scheduled functions read each."""
     poll_seconds: Positive = 2
     answer_kib: NotNegative = 20
     job_kib: NotNegative = 2

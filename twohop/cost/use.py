@@ -1,4 +1,4 @@
-"""What a month of calls uses of everything that costs: the operations of a design, counted call by call."""
+"""What a month of calls uses of everything that costs, counted call by call."""
 
 from __future__ import annotations
 
@@ -9,10 +9,22 @@ from fractions import Fraction
 
 import numpy as np
 
-from gate.money import of_a_wait
 from twohop.cost.bill import Used
 from twohop.cost.book import Book
 from twohop.cost.fleet import Lived
+from twohop.cost.operations import (
+    OF_A_DENIAL,
+    SCHEDULED,
+    SCHEDULED_RUNS_PER_DAY,
+    SCHEDULED_WRITES_PER_DAY,
+    Operations,
+    instances_for,
+    looks_in,
+    of_a_call,
+    polls_in,
+    reads_of_instances,
+    scheduled_reads_per_day,
+)
 from twohop.cost.scenario import Design, Scenario
 from twohop.cost.traffic import Seconds
 
@@ -21,28 +33,10 @@ _KIB_PER_GIB = 1 << 20
 _BYTES_PER_GIB = 1 << 30
 _GRANULE_SECONDS = 0.1
 """Google rounds an instance's time up to this."""
-SCHEDULES = 3
-"""Of `main.py`: `sweep`, `ladder`, `reconcile`."""
-_SCHEDULED_PER_DAY = 288 + 1_440 + 24
-"""Every five minutes, every minute, every hour."""
 INSTANCE_IDLE_SECONDS = 900
 """A gap after which hop 1's next instance is a new one, which reads its secrets again."""
 _BLOCK_SECONDS = 300
 """RunPod bills a container's disk by blocks of five minutes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operations:
-    """What one call does in Firestore, and how often it invokes a function."""
-
-    invocations: float
-    reads: float
-    writes: int
-
-
-WRITES_OF_A_DENIAL = 5
-"""Job, caller and budget shard when it is held, caller and shard when that is put back; the job is deleted."""
-DELETES_OF_A_DENIAL = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +51,14 @@ class Month:
     """Of hop 1's instances, if a function holds each call until its answer is there."""
     instances: int
     """How often one started, and read its secrets."""
+    looks: Fraction
+    """How often calls that are held open look into their jobs."""
+    polls: Fraction
+    """How often polling clients would ask."""
+    instance_reads: Fraction
+    """What instances read for themselves, if calls end at once."""
+    instance_reads_held: Fraction
+    """The same, if calls are held open."""
     gpu_ms: Mapping[str, int]
     """Billed worker time by part: useful, start, idle, rounding."""
 
@@ -65,35 +67,33 @@ def month_of(scenario: Scenario, lived: Lived) -> Month:
     """Return what a simulated month comes to."""
     refused = Fraction(lived.refused, scenario.days)
     given_up = lived.refused * scenario.wait_seconds_max
-    held = _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
+    waited = lived.ends - lived.arrivals
+    held = given_up + _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
+    busy = given_up + float(waited.sum())
+    alone, together = (_instances_for(scenario, seconds, len(lived.arrivals)) for seconds in (0.0, busy))
     return Month(
         calls_by_day=tuple(count + refused for count in _by_day(scenario, lived.arrivals)),
         wait_mean_seconds=lived.wait_mean,
-        held_seconds=given_up + held,
+        held_seconds=held,
         instances=_instances(lived.arrivals),
+        looks=looks_in(waited) + lived.refused * looks_in(scenario.wait_seconds_max),
+        polls=polls_in(waited, scenario.poll_seconds)
+        + lived.refused * polls_in(scenario.wait_seconds_max, scenario.poll_seconds),
+        instance_reads=Fraction(reads_of_instances(lived.arrivals, instances=alone)),
+        instance_reads_held=Fraction(reads_of_instances(lived.arrivals, instances=together, held_seconds=held)),
         gpu_ms=_gpu_ms(lived),
     )
 
 
-def operations(scenario: Scenario, wait_mean_seconds: float) -> Operations:
-    """Return the operations of a design, as hop 1 does them.
+def _instances_for(scenario: Scenario, waited_seconds: float, calls: int) -> int:
+    busy = waited_seconds + calls * scenario.gate_seconds
+    return instances_for(busy, scenario.seconds, scenario.gate_concurrency)
 
-    A hold writes job, caller and budget shard, and a settlement the same three; a job that outlives its call writes
-    its provider's id besides, and the webhook that ends it reads it. The caller's own policy is one read; plans and
-    configuration are read too rarely to count. A call that waits looks into its job, as the ledger prices it too.
-    """
-    match scenario.design:
-        case Design.HOLD:
-            waits_ms = round((wait_mean_seconds + scenario.compute_seconds) * 1000)
-            return Operations(invocations=1, reads=1 + of_a_wait(waits_ms).reads, writes=6)
-        case Design.POLL:
-            polls = math.ceil((wait_mean_seconds + scenario.compute_seconds) / scenario.poll_seconds)
-            return Operations(invocations=2 + polls, reads=2 + polls, writes=7)
-        case Design.WEBHOOK:
-            # The listener gets the document when it begins and when the job has ended.
-            return Operations(invocations=2, reads=4, writes=7)
-        case Design.DIRECT:
-            return Operations(invocations=0, reads=0, writes=0)
+
+def operations(scenario: Scenario, month: Month) -> Operations:
+    """Return what a call does, on average."""
+    calls = max(Fraction(1), sum(month.calls_by_day, Fraction(0)))
+    return of_a_call(scenario, looks=float(month.looks / calls), polls=float(month.polls / calls))
 
 
 def used(scenario: Scenario, month: Month, book: Book) -> Used:
@@ -107,26 +107,37 @@ def used(scenario: Scenario, month: Month, book: Book) -> Used:
 
 def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, Sequence[Fraction]]:
     days = month.calls_by_day
-    does = operations(scenario, month.wait_mean_seconds)
+    does = operations(scenario, month)
     both = [(count, Fraction(scenario.denied_per_call) * count) for count in days]
-    invocations = [Fraction(does.invocations) * count + no + _SCHEDULED_PER_DAY for count, no in both]
+    invocations = [Fraction(does.invocations) * count + no + SCHEDULED_RUNS_PER_DAY for count, no in both]
     vcpu_days = _spread(_function_seconds(scenario, month, float(sum(invocations))), days)
     gib = Fraction(scenario.answer_kib) / _KIB_PER_GIB
     return {
         "requests": invocations,
         "vcpu_seconds": [Fraction(scenario.gate_vcpus) * seconds for seconds in vcpu_days],
         "gib_seconds": [Fraction(scenario.gate_gib) * seconds for seconds in vcpu_days],
-        "firestore_reads": [Fraction(does.reads) * count + _SCHEDULED_PER_DAY for count in days],
-        "firestore_writes": [does.writes * count + WRITES_OF_A_DENIAL * no for count, no in both],
-        "firestore_deletes": [DELETES_OF_A_DENIAL * no for _, no in both],
+        "firestore_reads": _reads(scenario, month, does),
+        "firestore_writes": [
+            does.writes * count + OF_A_DENIAL.writes * no + SCHEDULED_WRITES_PER_DAY for count, no in both
+        ],
+        "firestore_deletes": [OF_A_DENIAL.deletes * no for _, no in both],
         "firestore_ttl_deletes": days,
         "firestore_storage": [Fraction(scenario.job_kib) * count / _KIB_PER_GIB for count in days],
         "firestore_egress" if scenario.design is Design.WEBHOOK else "egress": [gib * count for count in days],
         "secret_versions": [Fraction(scenario.secrets)],
         "secret_accesses": [Fraction(scenario.secrets * month.instances)],
         "logging": [scenario.log_bytes * (count + no) / _BYTES_PER_GIB for count, no in both],
-        "scheduler_jobs": [Fraction(SCHEDULES)],
+        "scheduler_jobs": [Fraction(len(SCHEDULED))],
     }
+
+
+def _reads(scenario: Scenario, month: Month, does: Operations) -> list[Fraction]:
+    """Return a day's reads: of its calls, of those that a limit refuses, of the instances, and by the clock."""
+    days, by_the_clock = month.calls_by_day, scheduled_reads_per_day(scenario)
+    of_a_call = Fraction(does.reads) + Fraction(OF_A_DENIAL.reads) * Fraction(scenario.denied_per_call)
+    held = scenario.design is Design.HOLD
+    of_instances = _spread(month.instance_reads_held if held else month.instance_reads, days)
+    return [of_a_call * count + own + by_the_clock for count, own in zip(days, of_instances, strict=True)]
 
 
 def _gpu_ms(lived: Lived) -> dict[str, int]:
@@ -154,7 +165,7 @@ def _function_seconds(scenario: Scenario, month: Month, invocations: float) -> F
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
     denied = scenario.denied_per_call * float(sum(month.calls_by_day))
-    alone = (_SCHEDULED_PER_DAY * scenario.days + denied) * own
+    alone = (SCHEDULED_RUNS_PER_DAY * scenario.days + denied) * own
     return Fraction(round((alone + month.held_seconds) * 10), 10)
 
 
