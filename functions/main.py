@@ -134,9 +134,12 @@ async def ladder(_: Request) -> ASGIApp:
     return JSONResponse({"kill_level": await watchroom().ladder.run()})
 
 
-@_endpoint(schedule="every 60 minutes", **_WATCH)
+@_endpoint(schedule="12 * * * *", **_WATCH)
 async def reconcile(_: Request) -> ASGIApp:
-    """Hold the ledger against the provider's bill. Only Cloud Scheduler may call this one."""
+    """Hold the ledger against the provider's bill. Only Cloud Scheduler may call this one.
+
+    At twelve past: the bill is ten minutes late, and what is on it and in no job is to be counted soon.
+    """
     from gate.watchroom import watchroom
 
     reconciler = watchroom().reconciler

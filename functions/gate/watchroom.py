@@ -15,6 +15,7 @@ from gate.guard.alarm import Alarm
 from gate.guard.google_billing import Detach, GoogleBilling
 from gate.guard.google_budget import observation_of
 from gate.guard.kill_ladder import KillLadder
+from gate.guard.overhead import OverheadCount
 from gate.guard.reconcile import Reconciler
 from gate.guard.watch import Bounds
 from gate.guard.watchdog import Watchdog
@@ -111,6 +112,12 @@ def _reconciler(hop1: Hop1, control: ProviderControl, alarm: Alarm) -> Reconcile
         documents=hop1.store,
         control=control,
         tariff=hop1.model.tariff,
+        overhead=OverheadCount(
+            ledger=hop1.store,
+            documents=hop1.store,
+            job_microdollars_max=hop1.model.worst_case_gpu_microdollars,
+            log=hop1.log,
+        ),
         alarm=alarm,
         clock=hop1.clock,
         log=hop1.log,

@@ -19,6 +19,7 @@ from gate.money import GpuPrice
 from gate.providers._runpod_json import job_of
 from gate.providers.runpod_control import RunPodControl
 from gate.steps.outcome import settlement_for
+from tests.guard.makers import make_overhead_count
 from tests.makers import make_job, make_model, make_moves
 from tests.unit.doubles import WatchedLedger, WatchedLog
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
@@ -63,7 +64,14 @@ async def play(path: str, prices: list[tuple[float, GpuPrice]]) -> tuple[float, 
     control = RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport)
     alarm = Alarm(documents=ledger, channels=[LogChannel(log)], clock=clock, log=log)
     reconciler = Reconciler(
-        ledger=ledger, documents=ledger, control=control, tariff=TARIFF, alarm=alarm, clock=clock, log=log
+        ledger=ledger,
+        documents=ledger,
+        control=control,
+        tariff=TARIFF,
+        overhead=make_overhead_count(ledger, log),
+        alarm=alarm,
+        clock=clock,
+        log=log,
     )
     found = await reconciler.reconcile()
     assert found is not None

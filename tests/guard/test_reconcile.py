@@ -17,6 +17,7 @@ from gate.guard.reconcile import Reconciler
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent
 from gate.providers.scripted_control import ScriptedControl
+from tests.guard.makers import make_overhead_count
 from tests.makers import NOON, FakeClock, make_job, make_model, make_moves
 from tests.unit.doubles import WatchedLog
 
@@ -37,7 +38,14 @@ def make_reconciler(store: SqliteLedger, control: ScriptedControl, log: WatchedL
     clock = FakeClock(NOON + timedelta(minutes=15))
     alarm = Alarm(documents=store, channels=[LogChannel(log)], clock=clock, log=log)
     return Reconciler(
-        ledger=store, documents=store, control=control, tariff=TARIFF, alarm=alarm, clock=clock, log=log
+        ledger=store,
+        documents=store,
+        control=control,
+        tariff=TARIFF,
+        overhead=make_overhead_count(store, log),
+        alarm=alarm,
+        clock=clock,
+        log=log,
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gate.domain.lending import Shards, spent
+from gate.domain.limits import Periods
+from gate.domain.overhead import of_a_period
 from gate.domain.plan import GateConfig, parse
 from gate.domain.scopes import BUDGET
 from gate.errors import PolicyError
@@ -48,9 +51,9 @@ def show_(session: Session, *, as_json: bool) -> None:
     config = parse(GateConfig, document, CONFIG_PATH)
     found = rows(config, shards, now=session.now())
     if as_json:
-        show_json(_json(config, shards, found))
+        show_json(_json(config, shards, found, session.now()))
         return
-    _show_budget(config, shards, found)
+    _show_budget(config, shards, found, session.now())
 
 
 @budget.command("set")
@@ -79,16 +82,21 @@ def set_(session: Session, changes: tuple[str, ...]) -> None:
     wrong = problems(GateConfig, before)
     if wrong:
         warn(f"{CONFIG_PATH} was malformed and is repaired: {'; '.join(wrong)}")
-    _show_budget(config, shards, rows(config, shards, now=session.now()))
+    _show_budget(config, shards, rows(config, shards, now=session.now()), session.now())
     for line in _differences(None if wrong else parse(GateConfig, before, CONFIG_PATH), config):
         hint(line)
 
 
-def _json(config: GateConfig, shards: Shards, found: list[Row]) -> dict[str, Any]:
+def _json(config: GateConfig, shards: Shards, found: list[Row], now: datetime) -> dict[str, Any]:
+    at = Periods.of(now)
     return {
         **_by_period([row for row in found if not row.scope]),
         "cohorts": _by_scope("cohort:", found),
         "models": _by_scope("model:", found),
+        "overhead": {
+            "day": {"microdollars": of_a_period(at.day, shards)},
+            "month": {"microdollars": of_a_period(at.month, shards)},
+        },
         "shards": config.budget_shards,
         "in_flight": spent(IN_FLIGHT, shards),
         "plans": config.plans,
@@ -104,19 +112,22 @@ def _by_period(found: list[Row]) -> dict[str, Any]:
     return {row.period: {"limit_microdollars": row.limit, "used_microdollars": row.used} for row in found}
 
 
-def _show_budget(config: GateConfig, shards: Shards, found: list[Row]) -> None:
+def _show_budget(config: GateConfig, shards: Shards, found: list[Row], now: datetime) -> None:
     made = table(
         Column(name="budget", may_shrink=True),
         *(Column(name=name, number=True) for name in ("limit µ$", "used µ$", "limit", "used", "left")),
     )
     for row in found:
         made.add_row(row.name, *_micro(row), *_dollars(row))
+    at = Periods.of(now)
+    today, month = (short_dollars(of_a_period(period, shards)) for period in (at.day, at.month))
     plans = ", ".join(f"{cohort.value} → {name}" for cohort, name in config.plans.items()) or "nobody"
     show(
         made,
         "",
         f"shards     {config.budget_shards}",
         f"in flight  {spent(IN_FLIGHT, shards)}",
+        f"overhead   {today} today, {month} this month: billed, and no job's",
         f"plans      {plans}",
     )
     for row in found:

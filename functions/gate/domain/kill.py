@@ -83,9 +83,12 @@ def crossed(config: GateConfig, shards: Shards, *, now: datetime) -> Mapping[str
 
 def in_words(threshold: str) -> str:
     """Return a threshold's name as the reason for which the level went up."""
-    period, percent, _ = threshold.split()
+    period, percent, _, *overhead = threshold.split()
+    share = f"{percent.removesuffix('%')} %"
+    if overhead:
+        return f"{share} of what the day has cost is no job's ({period}); `twohop budget show` has it as overhead"
     whose = "hour" if "T" in period else "day"
-    return f"{percent.removesuffix('%')} % of the {whose}'s budget is used or held ({period})"
+    return f"{share} of the {whose}'s budget is used or held ({period})"
 
 
 def _crossed(config: GateConfig, shards: Shards, now: datetime) -> Iterator[tuple[str, KillLevel]]:

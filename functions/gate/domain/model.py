@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gate.money import Tariff
+from gate.money import Spent, Tariff
 
 _WIND_UP_MS = 20_000
 """How long hop 1 may be busy with a job after its wait: cancelling it, and asking what it took."""
@@ -28,6 +28,11 @@ class ServedModel:
         return self.tariff.worst_case_microdollars(
             execution_ms_max=self.execution_ms_max, wait_ms_max=self.wait_ms_max + _WIND_UP_MS
         )
+
+    @property
+    def worst_case_gpu_microdollars(self) -> int:
+        """The worker's part of that hold."""
+        return self.tariff.gpu_microdollars(Spent(execution_ms=self.worst_case_gpu_ms))
 
     @property
     def worst_case_gpu_ms(self) -> int:

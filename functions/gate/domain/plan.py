@@ -129,6 +129,10 @@ class GateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The kill level that is set by itself when so much of the hour's budget is used: {"1": 80, "5": 100}."""
     kill_at_percent_of_day: dict[KillStep, Percent] = {}
     """The same for the day's budget."""
+    kill_at_percent_of_overhead: dict[KillStep, Percent] = msgspec.field(default_factory=lambda: {"1": 20})
+    """The same for what the provider billed and no job accounts for, as a share of all that the day has cost."""
+    count_overhead: bool = True
+    """Count what the provider billed and no job accounts for against the day's and the month's budget."""
     paying_plans: tuple[Name, ...] = ()
     """Plans whose callers go on at the kill levels 3 and 4."""
     paying_cohorts: tuple[Cohort, ...] = ()

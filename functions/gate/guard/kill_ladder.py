@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from gate.control import ProviderControl
-from gate.domain import kill
+from gate.domain import kill, overhead
 from gate.domain.job import Job, JobState
 from gate.domain.kill import KillLevel
 from gate.domain.plan import GateConfig, parse
@@ -128,7 +128,8 @@ class KillLadder:
         config = await self._config()
         now = self._clock.now()
         shards = await settle_loans(self._store, config, now=now)
-        level = await self._go_up(config, kill.crossed(config, shards, now=now))
+        crossed = {**kill.crossed(config, shards, now=now), **overhead.crossed(config, shards, now=now)}
+        level = await self._go_up(config, crossed)
         await self._note_edit(level)
         await self._carry_out(level)
         return level

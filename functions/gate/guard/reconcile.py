@@ -18,6 +18,7 @@ from gate.guard.alarm import Alarm
 from gate.guard.alerts import Observation, Severity, dollars
 from gate.guard.documents import to_document
 from gate.guard.ledger_hours import LedgerHour, LedgerHours
+from gate.guard.overhead import OverheadCount
 from gate.log import EventLog
 from gate.money import Tariff
 from gate.ports import Clock, Documents, Ledger
@@ -68,10 +69,12 @@ class Reconciler:
         documents: Documents,
         control: ProviderControl,
         tariff: Tariff,
+        overhead: OverheadCount,
         alarm: Alarm,
         clock: Clock,
         log: EventLog,
     ) -> None:
+        self._overhead = overhead
         self._hours = LedgerHours(ledger=ledger, documents=documents, tariff=tariff, log=log)
         self._documents = documents
         self._control = control
@@ -97,7 +100,12 @@ class Reconciler:
         bill = [record for record in bill if record.begins >= since and record.ends <= until]
         hours = await self._hours.between(since, until)
         found = _compared(hours, bill, since=since, until=until)
-        document = {**to_document(found), "drift_percent": round(found.drift_percent, 2)}
+        counted = await self._overhead.count(hours, bill, until=until)
+        document = {
+            **to_document(found),
+            "drift_percent": round(found.drift_percent, 2),
+            "overhead_microdollars": counted,
+        }
         await self._documents.write(f"reconciliations/{until:%Y-%m-%dT%H}", document)
         self._log.info("reconcile.done", **document)
         await self._alarm.observe([_drift(found), _metering(hours, bill, until)])
@@ -142,7 +150,7 @@ def _reasons(found: Reconciliation) -> Iterator[str]:
     """Name what usually is behind a difference."""
     if found.drift_microdollars > 0:
         yield "Is the price in HARDWARE the endpoint's own, is the idle timeout the one in IDLE_SECONDS, and does"
-        yield "nobody else use the endpoint?"
+        yield "nobody else use the endpoint? What no job accounts for is on the budget as overhead."
     elif found.jobs_paid_in_full:
         yield f"{found.jobs_paid_in_full} jobs were paid in full, because nobody knows what they took."
 

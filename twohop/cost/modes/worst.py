@@ -114,7 +114,7 @@ def _show(found: Worst, configured: Configured) -> None:
         f"{tables.money(best.saved_microdollars_per_day)} less"
     )
     hint(f"--explain {_ASSUMED} shows what is taken for granted; each may stand under worst: in twohop-cost.yaml")
-    hint("a worker that starts and gets no job is in no budget; the provider's max workers bounds that")
+    hint("what is billed and no job's is on the budget 72 minutes later; till then its max workers bound it")
 
 
 def _explain(found: Worst, configured: Configured, name: str) -> None:
