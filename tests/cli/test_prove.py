@@ -17,7 +17,7 @@ from twohop.prove.outcome import Outcome
 
 def test_the_table_fits_80_columns_and_cuts_no_number(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that is cut short proves nothing."""
-    pair = Case(name="ledger fails after writing + results forgotten")
+    pair = Case(name="ledger answers lost + results forgotten")
     monkeypatch.setattr(prove, "NOTHING", pair)
     monkeypatch.setattr(prove, "SINGLE", [])
 

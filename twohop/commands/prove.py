@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -14,12 +14,14 @@ from itertools import count
 import click
 
 from twohop.cloud.virtual import run_virtual
+from twohop.errors import BadInputError
 from twohop.prove.cases import NOTHING, SINGLE, pairs
 from twohop.prove.crashes import crash_points, kill_at
 from twohop.prove.drive import Case, drive
 from twohop.prove.outcome import Outcome
 from twohop.prove.stores import check_store, open_store
-from twohop.show import Column, dollars, show, table, warn
+from twohop.prove.table import head, legend, rows
+from twohop.show import hint, warn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +34,10 @@ class _Run:
 
 
 @click.command()
-@click.option("--callers", default=40, show_default=True, help="How many ask at once.")
+@click.option("--callers", type=click.IntRange(1), default=40, show_default=True, help="How many ask at once.")
 @click.option("--seed", default=1, show_default=True, help="Of everything that is drawn.")
 @click.option("--pairs", "with_pairs", is_flag=True, help="All pairs of faults as well.")
+@click.option("--only", metavar="TEXT", help="Only those whose name has this in it, of the pairs too.")
 @click.option("--minutes", default=0.0, help="Go on with further seeds for so long.")
 @click.option("--ledger", type=click.Choice(["sqlite", "firestore"]), default="sqlite", show_default=True)
 @click.option("--shards", type=click.IntRange(1, 100), default=1, show_default=True, help="Of the budget.")
@@ -45,6 +48,7 @@ def prove(
     callers: int,
     seed: int,
     with_pairs: bool,
+    only: str | None,
     minutes: float,
     ledger: str,
     shards: int,
@@ -60,16 +64,39 @@ def prove(
     a hundredth of the budget was free, or a job took more Firestore operations than it should.
     """
     check_store(ledger)
-    cases = [NOTHING, *SINGLE, *(pairs() if with_pairs else [])]
-    run = _Run(callers=callers, shards=shards, ledger=ledger)
     until = time.monotonic() + minutes * 60
-    outcomes = list(_killed(processes)) if kills and ledger == "sqlite" else []
+    cases = _wanted(only, with_pairs)
+    run = _Run(callers=callers, shards=shards, ledger=ledger)
+    hint(legend())
+    click.echo(head())
+    killed = _killed(processes) if kills and ledger == "sqlite" and not only else iter(())
+    held = _tell(killed, "")
     for this_seed in count(seed):
-        outcomes += _outcomes(run, cases, this_seed, processes)
+        again = "" if seed == this_seed else f"seed {this_seed}: "
+        held &= _tell(_outcomes(run, cases, this_seed, processes), again)
         if time.monotonic() >= until:
             break
-    _show(outcomes)
-    sys.exit(any(outcome.complaints for outcome in outcomes))
+    sys.exit(not held)
+
+
+def _wanted(only: str | None, with_pairs: bool) -> list[Case]:
+    cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
+    found = [case for case in cases if (only or "") in case.name]
+    if not found:
+        raise BadInputError(f"--only {only}: no such fault; there are {', '.join(case.name for case in SINGLE)}")
+    return found
+
+
+def _tell(outcomes: Iterable[Outcome], again: str) -> bool:
+    """Write a line as each case ends, and what of it did not hold. Return whether all held."""
+    held = True
+    for outcome in outcomes:
+        for line in rows(outcome):
+            click.echo(line)
+        for complaint in outcome.complaints:
+            warn(f"{again}{outcome.case}: {complaint}")
+        held &= not outcome.complaints
+    return held
 
 
 def _killed(processes: int) -> Iterator[Outcome]:
@@ -95,36 +122,3 @@ def _outcome(run: _Run, case: Case, seed: int) -> Outcome:
 async def _driven(run: _Run, case: Case, seed: int) -> Outcome:
     async with open_store(run.ledger) as store:
         return await drive(case, seed=seed, callers=run.callers, shards=run.shards, store=store)
-
-
-def _show(outcomes: Sequence[Outcome]) -> None:
-    made = table(
-        Column(name="what goes wrong"),
-        Column(name="budget", number=True),
-        Column(name="billed", number=True),
-        Column(name="ledger", number=True),
-        Column(name="above", number=True),
-        Column(name="jobs", number=True),
-        Column(name="left", number=True),
-        Column(name="ops", number=True),
-        Column(name="ok"),
-        caption="in dollars; above: the ledger less the bill; left: holds that are left; "
-        "ops: a hold's commits, a settlement's, reads on the way, looks while it runs",
-    )
-    for outcome in outcomes:
-        amounts = (outcome.budget, outcome.billed, outcome.ledger, outcome.ledger - outcome.billed)
-        counts = (f"{outcome.jobs:,}", f"{outcome.holds_left:,}")
-        held = "no" if outcome.complaints else "yes"
-        money = (dollars(amount).replace("$", "") for amount in amounts)
-        made.add_row(outcome.case, *money, *counts, _operations(outcome), held)
-    made.columns[0].no_wrap = False  # A name may take two lines; a number that is cut short proves nothing.
-    show(made)
-    for outcome in outcomes:
-        for complaint in outcome.complaints:
-            warn(f"{outcome.case}: {complaint}")
-
-
-def _operations(outcome: Outcome) -> str:
-    if not outcome.hold_commits:
-        return ""  # They were not counted.
-    return f"{outcome.hold_commits}+{outcome.settle_commits}+{outcome.hot_reads}+{outcome.looks}"

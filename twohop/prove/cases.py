@@ -10,10 +10,10 @@ from twohop.prove.faults import LedgerFaults
 
 SINGLE = (
     Case(name="ledger aborts", ledger=LedgerFaults(aborted=0.1)),
-    Case(name="ledger fails after writing", ledger=LedgerFaults(unavailable_after=0.1)),
+    Case(name="ledger answers lost", ledger=LedgerFaults(unavailable_after=0.1)),
     Case(name="ledger slow", ledger=LedgerFaults(slow=0.1)),
     Case(name="throttled", cloud=CloudFaults(throttled=0.1)),
-    Case(name="answers lost", cloud=CloudFaults(answer_lost=0.1)),
+    Case(name="cloud answers lost", cloud=CloudFaults(answer_lost=0.1)),
     Case(name="workers crash", cloud=CloudFaults(crashed=0.02)),
     Case(name="jobs time out", cloud=CloudFaults(timed_out=0.1)),
     Case(name="usage missing", cloud=CloudFaults(usage_missing=0.1)),

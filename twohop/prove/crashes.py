@@ -29,6 +29,7 @@ from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.webhooks import Webhooks
 from twohop.cloud.worker import LoopTimers
 from twohop.dev.worker_process import free_port
+from twohop.prove.audit import differences
 from twohop.prove.outcome import Outcome
 from twohop.prove.scene import MODEL, write_documents
 from twohop.prove.victim import LONG, Told
@@ -122,7 +123,7 @@ async def _wait_for_the_bill(cloud: Cloud) -> None:
 
 async def _count(world: _World, point: str) -> Outcome:
     ledger = SqliteLedger(world.path)
-    jobs = await ledger.jobs()
+    jobs, wrong = await ledger.jobs(), await differences(ledger)
     spent = sum([await _spent(ledger, budget_account(shard)) for shard in range(_SHARDS)])
     await ledger.close()
     return Outcome(
@@ -134,6 +135,7 @@ async def _count(world: _World, point: str) -> Outcome:
         jobs=len(jobs),
         settled=sum(job.settled_microdollars or 0 for job in jobs),
         holds_left=sum(not job.state.final for job in jobs),
+        differences=tuple(wrong),
         run=len(world.cloud.jobs),
     )
 

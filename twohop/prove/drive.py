@@ -30,6 +30,7 @@ from twohop.cloud.faults import CloudFaults, Dice
 from twohop.cloud.virtual import EPOCH, LoopClock
 from twohop.cloud.webhooks import Webhooks as CloudWebhooks
 from twohop.cloud.worker import LoopTimers
+from twohop.prove.audit import differences
 from twohop.prove.faults import TRAVEL_SECONDS_MAX, FaultyLedger, LedgerFaults
 from twohop.prove.outcome import Outcome
 from twohop.prove.scene import MODEL, SECRET, write_documents
@@ -121,7 +122,7 @@ class _Drive:
     def _judge_refusal(self, witness: Witness, began: float) -> None:
         """A refusal is right if, while it was made, or told and not heard yet, there was a moment without room."""
         least = witness.least_free(since=began - TRAVEL_SECONDS_MAX)
-        self.refused_early += least > _BUDGET // 100 + 1
+        self.refused_early += 100 * least > _BUDGET
 
     async def _count(self, witness: Witness, cloud: Cloud) -> Outcome:
         jobs = await witness.jobs(limit=10**6)
@@ -135,6 +136,7 @@ class _Drive:
             jobs=len(jobs),
             settled=sum(job.settled_microdollars or 0 for job in jobs),
             holds_left=sum(not job.state.final for job in jobs),
+            differences=tuple(await differences(self.store.ledger)),
             refused_early=self.refused_early,
             hold_commits=max((one.job.hold for one in hot if one.job), default=0),
             settle_commits=max((one.job.settle for one in hot if one.job), default=0),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+WRONG_COUNTER = "a counter is not what its jobs add up to"
+_DIFFERENCES_TOLD = 3
+"""Of one outcome: where there is one mistake, there are often hundreds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
@@ -21,6 +25,8 @@ class Outcome:
     settled: int
     """What the jobs' own documents add up to: another sum than the budget's is a job that was billed twice."""
     holds_left: int
+    differences: tuple[str, ...] = ()
+    """Counters, of a caller or of the budget, that are not what the jobs add up to."""
     run: int = 0
     """Jobs that the cloud was given, if they were counted."""
     refused_early: int = 0
@@ -50,4 +56,5 @@ class Outcome:
             "a settlement took more than one commit": self.settle_commits > 1 and not self.is_repeated,
             "the hot path reads": self.hot_reads > 0 and not self.is_repeated,
         }
-        return [complaint for complaint, holds in found.items() if holds]
+        counters = [f"{WRONG_COUNTER}: {one}" for one in self.differences[:_DIFFERENCES_TOLD]]
+        return [complaint for complaint, holds in found.items() if holds] + counters

@@ -109,7 +109,8 @@ class Witness:
             request.is_hot &= not isinstance(outcome, Denied)
             request.job = mine if isinstance(outcome, Admitted) else request.job
         self._count_reads(used.reads)
-        await self._look()
+        if not isinstance(outcome, Denied):  # Nothing is left of one that was: the next look would see it.
+            await self._look()
         return outcome
 
     async def settle(self, job: Any, *args: Any, **options: Any) -> Any:

@@ -97,7 +97,8 @@ class StopWatch:
         self._ledger = ledger
         self._pause_seconds = min(max(fresh_seconds / _LOOKS_PER_PERIOD, 0.05), _LOOK_SECONDS_FIRST)
         self._watching: asyncio.Task[None] | None = None
-        self._calls: set[_Call] = set()
+        self._calls: dict[_Call, None] = {}
+        """In the order in which they came. A set's is chance, and a drive of the same seed is the same drive."""
 
     async def unless_stopped(
         self, work: Coroutine[Any, Any, _Result], job: Job, *, known: asyncio.Event | None = None
@@ -139,13 +140,13 @@ class StopWatch:
     def _begin(self, job: Job, known: asyncio.Event | None = None) -> _Call:
         loop, pause = asyncio.get_running_loop(), _LOOK_SECONDS_FIRST
         call = _Call(job_id=job.job_id, known=known, look_at=loop.time() + pause, pause_seconds=pause)
-        self._calls.add(call)
+        self._calls[call] = None
         if self._watching is None or self._watching.done():
             self._watching = loop.create_task(self._watch())
         return call
 
     def _end(self, call: _Call) -> None:
-        self._calls.discard(call)
+        self._calls.pop(call, None)
         for helper in (call.looking, call.stopping):
             if helper:
                 helper.cancel()
