@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,13 @@ def _function(name: str, endpoint: Any) -> Function:
 
 
 def _minutes(trigger: Any) -> int | None:
-    return None if trigger is None else int(trigger["schedule"].removeprefix("every ").removesuffix(" minutes"))
+    """Read `every N minutes`, or a time of each hour as cron has it."""
+    if trigger is None:
+        return None
+    schedule = str(trigger["schedule"])
+    if re.fullmatch(r"\d+ \* \* \* \*", schedule):
+        return 60
+    return int(schedule.removeprefix("every ").removesuffix(" minutes"))
 
 
 def _int(value: Any, default: int) -> int:
