@@ -29,7 +29,8 @@ from twohop.cost.book import book_of
 from twohop.cost.compare import hardware_names
 from twohop.cost.forecast import forecast
 from twohop.cost.scenario import Scenario
-from twohop.cost.what_if import SHOCKS, shocked
+from twohop.cost.shocks import SHOCKS
+from twohop.cost.what_if import shocked
 
 BOOK = book_of("runpod/ADA_24", on=date(2026, 11, 25))
 SMALL = "--calls 2000 --seconds 1.5"
@@ -197,6 +198,11 @@ def test_what_if_multiplies_every_price_and_names_what_happened(folder: Path) ->
     assert gpu["microdollars"]["0.5"] < found["base_microdollars"] < gpu["microdollars"]["2"]
     assert sum(found["exposure"].values()) == found["base_microdollars"]
     assert "2026-05-13" in shown.stdout
+    assert "https://github.com/runpod/docs/commit/d1accc4b" in "".join(shown.stdout.split())
+    assert [(shock["name"], shock["source"]["on"]) for shock in found["shocks"]] == [
+        (shock.name, f"{shock.source.on}") for shock in SHOCKS
+    ]
+    assert found["leaving"].keys() == found["exposure"].keys()
     assert "leaving" in shown.stdout
     assert max(len(line) for line in shown.stdout.splitlines()) <= 80
 
@@ -305,7 +311,8 @@ def test_what_happened_to_others_has_its_date_and_source(folder: Path) -> None:
     base = forecast(Scenario(calls_per_month=500, compute_seconds=1, pull_seconds=30), BOOK)
     by_name = {shock.name.split()[0]: shock for shock in SHOCKS}
 
-    assert all(shock.source and shock.on.year >= 2024 for shock in SHOCKS)
+    assert all(shock.source.name and shock.source.on.year >= shock.on.year >= 2024 for shock in SHOCKS)
+    assert all(shock.source.link.startswith("https://") for shock in SHOCKS if shock.source.confidence == "primary")
     dearer = shocked(base, by_name["AWS"])
     assert dearer is not None
     assert dearer > base.microdollars

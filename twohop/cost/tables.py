@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from rich.table import Table
+from rich.text import Text
 
 from twohop.cost.assumed import REASONS, Assumed
 from twohop.cost.bill import Bill, number
+from twohop.cost.book import GPU
 from twohop.cost.bound import Bound
 from twohop.cost.compare import How, Option
 from twohop.cost.forecast import Forecast
+from twohop.cost.shocks import Shock
 from twohop.cost.what_if import FACTORS, Swing
 from twohop.show import Column, table
 
@@ -115,7 +118,39 @@ def tornado_table(swings: Sequence[Swing]) -> Table:
     )
     for swing in swings:
         kind = "a price" if swing.is_price else "an assumption"
-        made.add_row(swing.name, kind, *(money(swing.microdollars[factor]) for factor in FACTORS))
+        name = GPU.upper() if swing.name == GPU else swing.name
+        made.add_row(name, kind, *(money(swing.microdollars[factor]) for factor in FACTORS))
+    return made
+
+
+def shocks_table(moved: Sequence[tuple[Shock, int | None]], *, base: int) -> Table:
+    """Return what happened to others with its source, and this bill after it; None where it is not on this bill."""
+    made = table(
+        Column(name="on"),
+        Column(name="what happened, who says so", may_shrink=True),
+        Column(name="the bill", number=True),
+        Column(name="change", number=True),
+    )
+    for shock, after in moved:
+        told = Text.assemble(shock.name, "\n", (f"{shock.source}", "dim"))
+        if after is None or after == base:
+            made.add_row(f"{shock.on}", told, "", "none")
+        else:
+            made.add_row(f"{shock.on}", told, money(after), f"{(after - base) / max(1, base):+.1%}")
+    return made
+
+
+def exposure_table(parts: Mapping[str, int], *, leaving: Mapping[str, str]) -> Table:
+    """Return how much of the bill each provider could change overnight, and what leaving it takes."""
+    made = table(
+        Column(name="provider"),
+        Column(name="of the bill", number=True),
+        Column(name="share", number=True),
+        Column(name="what leaving takes", may_shrink=True),
+    )
+    whole = max(1, sum(parts.values()))
+    for provider, microdollars in parts.items():
+        made.add_row(provider, money(microdollars), f"{microdollars / whole:.0%}", leaving[provider])
     return made
 
 

@@ -1,11 +1,13 @@
-"""What if a price or an assumption is half, twice or ten times what it is; and the moves that really happened."""
+"""What if a price or an assumption is half, twice or ten times what it is, or moves as others' did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date
 from fractions import Fraction
+
+import msgspec
+from msgspec.inspect import FloatType, IntType, type_info
 
 from gate.prices import Kind
 from twohop.cost.bill import bill
@@ -13,11 +15,13 @@ from twohop.cost.book import GPU, Book
 from twohop.cost.compare import smaller
 from twohop.cost.forecast import Forecast, changed, forecast
 from twohop.cost.scenario import Scenario
+from twohop.cost.shocks import ALWAYS_ON, MACHINE, Shock
 from twohop.cost.use import used
 
 FACTORS = (Fraction(1, 2), Fraction(2), Fraction(10))
 
-_ASSUMPTIONS = ("calls_per_month", "compute_seconds", "cold_start_seconds", "idle_seconds", "workers_max")
+_NOT_SWUNG = {"days", "seed"}
+"""Numbers of the scenario that are no assumptions about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,74 +35,6 @@ class Swing:
     def widest(self, base: int) -> int:
         """How far the bill goes from its base at most."""
         return max(abs(value - base) for value in self.microdollars.values())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shock:
-    """A price move that happened to somebody."""
-
-    name: str
-    on: date
-    prices: tuple[str, ...]
-    """What it would move here: `gpu`; `always-on` or `machine`, the GPU where it is one; or items."""
-    factor: Fraction
-    source: str
-    bills_starts: bool = False
-    """A worker's start, which was free, is billed from now on."""
-
-
-SHOCKS = (
-    Shock(
-        name="RunPod takes the active workers' discount away (4090: +48 %)",
-        on=date(2026, 5, 13),
-        prices=("always-on",),
-        factor=Fraction(31, 21),
-        source="github.com/runpod/docs, commits 6522c8e7 and d1accc4b",
-    ),
-    Shock(
-        name="RunPod's H100 pods rise in twelve weeks (+21 %)",
-        on=date(2026, 11, 9),
-        prices=(GPU,),
-        factor=Fraction(399, 329),
-        source="runpod.io/pricing, read 2026-08-19 and 2026-11-09",
-    ),
-    Shock(
-        name="Vast.ai's median A100 in one day (+50 %)",
-        on=date(2026, 10, 29),
-        prices=(GPU,),
-        factor=Fraction(1498, 1000),
-        source="a dated copy of Vast.ai's market prices",
-    ),
-    Shock(
-        name="Google doubles some egress",
-        on=date(2026, 5, 1),
-        prices=("egress", "firestore_egress"),
-        factor=Fraction(2),
-        source="Google's price change of CDN interconnect, direct and carrier peering",
-    ),
-    Shock(
-        name="AWS Lambda bills the start of a function, which was free",
-        on=date(2025, 8, 1),
-        prices=(),
-        factor=Fraction(1),
-        source="AWS's announcement of billing INIT, in effect from 2025-08-01; blogs of 2025",
-        bills_starts=True,
-    ),
-    Shock(
-        name="Hetzner raises its prices (by how much is not known here: +10 % is shown)",
-        on=date(2026, 4, 1),
-        prices=("machine",),
-        factor=Fraction(11, 10),
-        source="Hetzner's general rise of 2026-04-01, as blogs told it",
-    ),
-    Shock(
-        name="Hugging Face cuts prices by up to half",
-        on=date(2024, 12, 1),
-        prices=(GPU,),
-        factor=Fraction(1, 2),
-        source="Hugging Face's Inference Endpoints price list of 2024-12",
-    ),
-)
 
 
 def tornado(scenario: Scenario, book: Book) -> tuple[Forecast, list[Swing]]:
@@ -122,21 +58,32 @@ def _of_prices(base: Forecast) -> Iterator[Swing]:
 
 
 def _of_assumptions(scenario: Scenario, book: Book) -> Iterator[Swing]:
-    for name in _ASSUMPTIONS:
-        value = getattr(scenario, name)
-        if not value:
-            continue
-        swung = {}
-        for factor in FACTORS:
-            other = type(value)(value * factor) if isinstance(value, int) else float(value * factor)
-            swung[factor] = forecast(
-                changed(scenario, **{name: max(other, 1) if isinstance(value, int) else other}), book
+    """Yield a swing for each number of the scenario but those that are zero, which no factor changes."""
+    known = msgspec.structs.replace(scenario, gap_cv=scenario.cv)
+    for name, kind in _numbers():
+        if value := getattr(known, name):
+            yield Swing(
+                name=name.replace("_", " "),
+                is_price=False,
+                microdollars={
+                    factor: forecast(changed(known, **{name: _times(value, factor, kind)}), book).microdollars
+                    for factor in FACTORS
+                },
             )
-        yield Swing(
-            name=name.replace("_", " "),
-            is_price=False,
-            microdollars={factor: found.microdollars for factor, found in swung.items()},
-        )
+
+
+def _numbers() -> Iterator[tuple[str, IntType | FloatType]]:
+    """Yield the scenario's numbers, each with what it may be."""
+    for field in type_info(Scenario).fields:  # type: ignore[attr-defined]  # it is a struct's
+        for kind in getattr(field.type, "types", (field.type,)):
+            if isinstance(kind, IntType | FloatType) and field.name not in _NOT_SWUNG:
+                yield field.name, kind
+
+
+def _times(value: float, factor: Fraction, kind: IntType | FloatType) -> float:
+    """Multiply, as far as the scenario allows."""
+    other = value * float(factor) if kind.le is None else min(value * float(factor), kind.le)
+    return max(1, int(other)) if isinstance(kind, IntType) else other
 
 
 def shocked(base: Forecast, shock: Shock) -> int | None:
@@ -147,12 +94,12 @@ def shocked(base: Forecast, shock: Shock) -> int | None:
             return None
         billed = replace(book, gpu=replace(book.gpu, bills_start=True, bills_image_pull=True))
         return forecast(base.scenario, billed).microdollars
-    if "always-on" in shock.prices and not base.scenario.workers_min:
+    if ALWAYS_ON in shock.prices and not base.scenario.workers_min:
         return None
-    if "machine" in shock.prices and book.kind is not Kind.MACHINE:
+    if MACHINE in shock.prices and book.kind is not Kind.MACHINE:
         return None
     for name in shock.prices:
-        book = book.multiplied(GPU if name in ("always-on", "machine") else name, shock.factor)
+        book = book.multiplied(GPU if name in (ALWAYS_ON, MACHINE) else name, shock.factor)
     return bill(used(base.scenario, month, base.book), book).microdollars
 
 
