@@ -65,12 +65,19 @@ def test_nothing_typed_asks_four_questions(folder: Path) -> None:
 
 
 def test_the_bill_fits_80_columns_and_names_every_line(folder: Path) -> None:
-    """With its rate, what was free, and when the price was read."""
+    """With its rate, what was free, when the price was read and where."""
     result = types(SMALL)
 
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
-    for words in ("GPU idle tails", "Firestore writes", "TTL", "per 1000 calls", "invocations, 6 Firestore writes"):
+    for words in (
+        "GPU idle tails",
+        "Firestore writes",
+        "TTL",
+        "per 1000 calls",
+        "a call: 1 invocation; in Firestore 6 writes",
+    ):
         assert words in result.stdout
+    assert "2026-08-19  cloud.google.com/firestore/pricing" in result.stdout
     assert "Platform fee" in result.stderr
 
 
@@ -297,12 +304,13 @@ def test_all_jobs_of_the_span_are_read_page_by_page(folder: Path, monkeypatch: p
 
 @pytest.mark.parametrize("design", ["hold", "poll", "webhook", "direct"])
 def test_every_line_can_be_explained(folder: Path, design: str) -> None:
-    """Quantity times rate is the cost that the bill says, with the price's date and source."""
+    """What the quantity is made of, and times the rate it is what the bill says; with the date and the source."""
     scenario = f"{SMALL} --design {design} --set disk_gb=5"
     for line in reads(scenario)["lines"]:
         text = " ".join(types(f"{scenario} --explain {line['line']}").stdout.split())
 
         assert f"= ${line['microdollars'] / 1e6:,.6f}, rounded up" in text
+        assert "the quantity is" in text
         assert f"price read on {line['as_of']}: {line['source']}" in text
 
 

@@ -15,8 +15,9 @@ from twohop.cost.bill import Bill, Used, bill
 from twohop.cost.book import Book, book_of
 from twohop.cost.fleet import Lived
 from twohop.cost.forecast import forecast
+from twohop.cost.month import month_of
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.use import month_of, used
+from twohop.cost.use import used
 
 TODAY = date(2026, 11, 25)
 DAYS = 30
@@ -114,7 +115,7 @@ def _held_one_by_one() -> Lived:
         start_seconds=0.0,
         idle_seconds=0.0,
         rounding_seconds=0.0,
-        lives=0,
+        blocks=0,
         waits=np.zeros(1_000_000),
         ends=arrivals + 29.8,
         arrivals=arrivals,

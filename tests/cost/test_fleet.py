@@ -110,6 +110,14 @@ def test_a_few_calls_are_billed_as_by_hand(
     assert list(lived.waits) == pytest.approx(waits)
 
 
+def test_a_disk_is_billed_by_five_minutes_of_each_workers_life() -> None:
+    """Two lives of 11 s are two blocks; one of 309 s is two as well."""
+    short = _run([0, 100], [10, 10], idle_seconds=1)
+    long = _run([0], [308], idle_seconds=1)
+
+    assert (short.blocks, long.blocks) == (2, 2)
+
+
 def test_a_call_that_would_wait_too_long_is_given_up_and_costs_no_worker() -> None:
     """The limit is the gate's own wait."""
     lived = _run([0, 1], [100, 2], wait_seconds_max=10)

@@ -34,9 +34,10 @@ from twohop.cost.book import book_of
 from twohop.cost.deployed import functions
 from twohop.cost.fleet import Lived
 from twohop.cost.forecast import forecast
+from twohop.cost.month import month_of
 from twohop.cost.operations import OF_A_DENIAL, SCHEDULED, Operations, reads_of_instances
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.use import month_of, operations
+from twohop.cost.use import operations
 
 pytestmark = pytest.mark.emulator
 
@@ -57,7 +58,7 @@ def counted(design: Design, *, seconds: float = POLLS * 2.0) -> Operations:
         start_seconds=0.0,
         idle_seconds=0.0,
         rounding_seconds=0.0,
-        lives=0,
+        blocks=0,
         waits=np.zeros(1),
         ends=np.array([seconds]),
         arrivals=np.zeros(1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 
@@ -33,6 +33,8 @@ class Line:
     as_of: date
     source: str
     note: str = ""
+    why: str = ""
+    """What the quantity is made of."""
 
     @property
     def is_gpu(self) -> bool:
@@ -47,7 +49,9 @@ class Line:
         return (
             f"{self.title}: {number(self.quantity)} {self.unit}{free}{paid}; "
             f"x {rate} a {self.unit} = ${self.microdollars / 1e6:,.6f}, rounded up to a micro-dollar\n"
-            f"price read on {self.as_of}: {self.source}" + (f"\n{self.note}" if self.note else "")
+            + (f"the quantity is {self.why}\n" if self.why else "")
+            + f"price read on {self.as_of}: {self.source}"
+            + (f"\n{self.note}" if self.note else "")
         )
 
 
@@ -85,8 +89,11 @@ class Used:
     """Billed worker time by part: useful, start, idle, rounding."""
     by_day: Mapping[str, Sequence[Fraction]]
     """Items by their name in the price table, a quantity a day."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """What the quantity of a line is made of, in words."""
 
 
+GPU_PARTS = ("useful", "start", "idle", "rounding")
 _GPU_TITLES = {
     "useful": "GPU useful seconds",
     "start": "GPU cold starts",
@@ -99,7 +106,7 @@ def bill(used: Used, book: Book) -> Bill:
     """Price what was used. An item that the book does not know is a bug, and a KeyError."""
     gpu = [_gpu_line(part, milliseconds, book) for part, milliseconds in used.gpu_ms.items() if milliseconds]
     items = [_item_line(name, days, book) for name, days in used.by_day.items() if sum(days)]
-    return Bill(lines=(*gpu, *items))
+    return Bill(lines=tuple(replace(line, why=used.why.get(line.key, "")) for line in (*gpu, *items)))
 
 
 def _gpu_line(part: str, milliseconds: int, book: Book) -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,10 +11,12 @@ from gate.money import MS_PER_LOOK
 from twohop.cost.bill import Bill, bill
 from twohop.cost.book import Book
 from twohop.cost.fleet import Rules
+from twohop.cost.loop import BLOCK_SECONDS
+from twohop.cost.month import INSTANCE_IDLE_SECONDS, Month
 from twohop.cost.operations import instances_for, reads_of_instances_in
 from twohop.cost.scenario import Scenario
 from twohop.cost.traffic import hourly
-from twohop.cost.use import INSTANCE_IDLE_SECONDS, Month, used
+from twohop.cost.use import used
 from twohop.errors import BadInputError
 
 _HOUR = 3600
@@ -107,38 +110,65 @@ def quick_forecast(scenario: Scenario, book: Book, rules: Rules) -> QuickForecas
         for share in hourly(scenario)
         if float(share) * scenario.calls_per_month > 0
     ]
-    kept = _kept_on(scenario, rules) if rules.workers_min else None
-    calls = scenario.calls_per_month
+    lived = _lived(scenario, rules, found)
+    month = _month(found, lived)
+    return QuickForecast(
+        scenario=scenario,
+        bill=bill(used(scenario, month, book), book),
+        cold_share=lived.starts / scenario.calls_per_month,
+        wait_mean_seconds=lived.wait,
+        load=scenario.calls_per_second * scenario.compute_seconds,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Workers:
+    starts: float
+    wait: float
+    """A call's, on average."""
+    gpu_ms: dict[str, int]
+    blocks: int
+
+
+def _lived(scenario: Scenario, rules: Rules, found: Sequence[_Hour]) -> _Workers:
+    calls, kept = scenario.calls_per_month, _kept_on(scenario, rules) if rules.workers_min else None
     starts = 0.0 if kept else sum(hour.starts for hour in found)
-    wait = kept.wait if kept else sum(hour.waited for hour in found) / calls
-    paid = (rules.pull_seconds if rules.bills_pull else 0.0) + (rules.start_seconds if rules.bills_start else 0.0)
     idle = kept.idle if kept else sum(hour.idle for hour in found)
-    month = Month(
-        calls_by_day=tuple(
-            Fraction(sum(hour.calls for hour in found[day : day + 24])) for day in range(0, len(found), 24)
-        ),
-        wait_mean_seconds=wait,
-        held_seconds=sum(hour.held for hour in found),
-        instances=1
-        + round(sum(hour.calls * math.exp(-hour.calls / _HOUR * INSTANCE_IDLE_SECONDS) for hour in found)),
-        looks=Fraction(sum(hour.looks for hour in found)),
-        polls=Fraction(sum(hour.polls for hour in found)),
-        instance_reads=Fraction(sum(hour.instance_reads for hour in found)),
-        instance_reads_held=Fraction(sum(hour.instance_reads_held for hour in found)),
+    paid = (rules.pull_seconds if rules.bills_pull else 0.0) + (rules.start_seconds if rules.bills_start else 0.0)
+    useful = calls * scenario.compute_seconds
+    return _Workers(
+        starts=starts,
+        wait=kept.wait if kept else sum(hour.waited for hour in found) / calls,
         gpu_ms={
-            "useful": round(calls * scenario.compute_seconds * 1000),
+            "useful": round(useful * 1000),
             "start": round(starts * paid * 1000),
             "idle": round(idle * 1000) if rules.bills_idle else 0,
             "rounding": round(starts * rules.granularity_ms / 2),
         },
+        blocks=_blocks(useful + starts * paid + idle, lives=rules.workers_min if kept else starts),
     )
-    return QuickForecast(
-        scenario=scenario,
-        bill=bill(used(scenario, month, book), book),
-        cold_share=starts / calls,
-        wait_mean_seconds=wait,
-        load=scenario.calls_per_second * scenario.compute_seconds,
+
+
+def _month(found: Sequence[_Hour], lived: _Workers) -> Month:
+    days = [found[first : first + 24] for first in range(0, len(found), 24)]
+    alone = sum(hour.calls * math.exp(-hour.calls / _HOUR * INSTANCE_IDLE_SECONDS) for hour in found)
+    return Month(
+        calls_by_day=tuple(Fraction(sum(hour.calls for hour in day)) for day in days),
+        wait_mean_seconds=lived.wait,
+        held_seconds=sum(hour.held for hour in found),
+        instances=1 + round(alone),
+        looks=Fraction(sum(hour.looks for hour in found)),
+        polls=Fraction(sum(hour.polls for hour in found)),
+        instance_reads=Fraction(sum(hour.instance_reads for hour in found)),
+        instance_reads_held=Fraction(sum(hour.instance_reads_held for hour in found)),
+        gpu_ms=lived.gpu_ms,
+        blocks=lived.blocks,
     )
+
+
+def _blocks(billed_seconds: float, *, lives: float) -> int:
+    """Return in how many blocks the workers' disks are billed, if each of them lives as long as another."""
+    return round(lives * math.ceil(billed_seconds / lives / BLOCK_SECONDS)) if lives else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,8 +51,8 @@ class Lived:
     """Billed."""
     rounding_seconds: float
     """What rounding up added to the workers' lives."""
-    lives: int
-    """How many workers ended, and so were rounded."""
+    blocks: int
+    """Of five minutes, by which a worker's disk is billed."""
     waits: Seconds
     """From arrival to a worker, of the calls that were served."""
     ends: Seconds
@@ -83,7 +83,7 @@ def live(arrivals: Seconds, times: Seconds, rules: Rules, *, until: float) -> Li
     """Run the month. Workers that still live at its end are billed until then, or until the last job's end."""
     waits, sums = loop.run(arrivals, times, _compiled(rules), until)
     served = waits >= 0
-    starts, cold, useful, start, idle, rounding, lives = (float(value) for value in sums)
+    starts, cold, useful, start, idle, rounding, blocks = (float(value) for value in sums)
     return Lived(
         calls=len(arrivals),
         refused=int((~served).sum()),
@@ -93,7 +93,7 @@ def live(arrivals: Seconds, times: Seconds, rules: Rules, *, until: float) -> Li
         start_seconds=start,
         idle_seconds=idle,
         rounding_seconds=rounding,
-        lives=int(lives),
+        blocks=int(blocks),
         waits=waits[served],
         ends=arrivals[served] + waits[served] + times[served],
         arrivals=arrivals[served],

@@ -12,10 +12,11 @@ from gate.prices import Kind
 from twohop.cost.bill import Bill, bill
 from twohop.cost.book import Book
 from twohop.cost.fleet import Rules, live
+from twohop.cost.month import Month, month_of
 from twohop.cost.operations import Operations
 from twohop.cost.scenario import Design, Scenario
 from twohop.cost.traffic import Seconds, calls
-from twohop.cost.use import Month, month_of, operations, used
+from twohop.cost.use import operations, used
 
 _RUNPOD_QUEUE_DELAY_SECONDS = 4.0
 """RunPod's default scaling: by queue delay, of four seconds."""

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_STARTS, _COLD, _USEFUL, _START, _IDLE, _ROUNDING, _LIVES = range(7)
+_STARTS, _COLD, _USEFUL, _START, _IDLE, _ROUNDING, _BLOCKS = range(7)
+BLOCK_SECONDS = 300.0
+"""A disk is billed by so much of a worker's life, begun ones whole."""
 _ALMOST = 1e-9
 """Seconds of floating-point noise that must not be rounded up to another step."""
 
@@ -178,5 +180,5 @@ def _end(fleet: _Fleet, rules: Rules, worker: int, at: float) -> None:
     fleet.sums[_START] += start
     fleet.sums[_IDLE] += idle
     fleet.sums[_ROUNDING] += max(0.0, billed - life)
-    fleet.sums[_LIVES] += 1
+    fleet.sums[_BLOCKS] += math.ceil(life / BLOCK_SECONDS - _ALMOST)
     fleet.alive[worker] = False

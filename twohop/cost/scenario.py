@@ -88,8 +88,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_bytes: Whole = 1000
     """Log lines of a call."""
     secrets: Whole = 3
-    disk_gb: Whole = 0
-    """Container disk of a worker, where the provider bills it."""
+    disk_gb: Whole = 10
+    """Container disk of a worker, as its endpoint asks for it, where the provider bills it."""
     days: Annotated[int, Meta(ge=1, le=31)] = 30
     seed: Whole = 1
     worst: Assumed = Assumed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from fractions import Fraction
 
 from rich.table import Table
@@ -28,22 +29,37 @@ def money(microdollars: float) -> str:
 
 
 def bill_table(bill: Bill) -> Table:
-    """Return the bill, a line a thing that costs."""
+    """Return the bill, a line a thing that costs; the last column counts the sources of its price."""
     made = table(
-        Column(name="line", may_shrink=True, total="month"),
+        Column(name="line", total="month"),
         Column(name="quantity", number=True),
         Column(name="unit", may_shrink=True),
         Column(name="$ a unit", number=True),
         Column(name="free", number=True),
         Column(name="cost", number=True, total=money(bill.microdollars)),
-        Column(name="read"),
+        Column(name="", number=True),
     )
+    sources = _sources(bill)
     for line in bill.lines:
         rate = f"{float(line.nanodollars) / _NANODOLLARS_PER_DOLLAR:.8f}".rstrip("0").rstrip(".")
         free = short(line.free) if line.free else ""
-        cells = (line.title, short(line.quantity), line.unit, rate, free, money(line.microdollars))
-        made.add_row(*cells, f"{line.as_of:%y-%m}", style=None if line.microdollars else "dim")
+        unit = line.unit.replace("-month", "-mo")
+        cells = (line.title, short(line.quantity), unit, rate, free, money(line.microdollars))
+        number_ = sources.index((line.as_of, line.source)) + 1
+        made.add_row(*cells, f"[{number_}]", style=None if line.microdollars else "dim")
     return made
+
+
+def sources_table(bill: Bill) -> Table:
+    """Return who said each price, and on which day it was read."""
+    made = table(Column(name=""), Column(name="read on"), Column(name="source of the price", may_shrink=True))
+    for number_, (as_of, source) in enumerate(_sources(bill), start=1):
+        made.add_row(f"[{number_}]", f"{as_of}", source)
+    return made
+
+
+def _sources(bill: Bill) -> list[tuple[date, str]]:
+    return list(dict.fromkeys((line.as_of, line.source) for line in bill.lines))
 
 
 def short(value: Fraction) -> str:
@@ -59,7 +75,8 @@ def summary(found: Forecast) -> list[str]:
     ran, does = found.ran, found.operations
     lines = [
         f"{money(found.dollars_per_thousand * 1e6)} per 1000 calls; {found.gpu_share:.0%} of the bill is the GPU's",
-        f"{does.invocations:g} invocations, {does.writes} Firestore writes and {does.reads:g} reads a call",
+        f"a call: {does.invocations:g} invocation{'s' * (does.invocations != 1)}; in Firestore {does.writes} writes, "
+        f"{does.reads:.1f} reads, 1 deletion by TTL",
         f"waiting for a worker: mean {ran.month.wait_mean_seconds:.1f} s, 95 of 100 at most "
         f"{ran.wait_p95_seconds:.1f} s; {ran.cold_share:.1%} of the calls meet a cold start",
     ]

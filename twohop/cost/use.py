@@ -1,93 +1,39 @@
-"""What a month of calls uses of everything that costs, counted call by call."""
+"""What a month of calls uses of everything that costs, each part of it with its reason."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from twohop.cost.bill import Used
+from twohop.cost.bill import GPU_PARTS, Used, number
 from twohop.cost.book import Book
-from twohop.cost.fleet import Lived
+from twohop.cost.month import GRANULE_SECONDS, INSTANCE_IDLE_SECONDS, Month
 from twohop.cost.operations import (
     OF_A_DENIAL,
     SCHEDULED,
     SCHEDULED_RUNS_PER_DAY,
     SCHEDULED_WRITES_PER_DAY,
     Operations,
-    instances_for,
-    looks_in,
     of_a_call,
-    polls_in,
-    reads_of_instances,
     scheduled_reads_per_day,
 )
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.traffic import Seconds
 
 _DAY_SECONDS = 86_400
 _KIB_PER_GIB = 1 << 20
 _BYTES_PER_GIB = 1 << 30
-_GRANULE_SECONDS = 0.1
-"""Google rounds an instance's time up to this."""
-INSTANCE_IDLE_SECONDS = 900
-"""A gap after which hop 1's next instance is a new one, which reads its secrets again."""
-_BLOCK_SECONDS = 300
-"""RunPod bills a container's disk by blocks of five minutes."""
+_BY_SCHEDULES = "scheduled functions"
+_OF_REFUSALS = "calls that a limit refuses"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Month:
-    """What of a month hop 1's and the GPU's bills are made of, however it was found."""
+class _Part:
+    """A part of what is used of an item, a quantity a day."""
 
-    calls_by_day: tuple[Fraction, ...]
-    """With those that were given up."""
-    wait_mean_seconds: float
-    """For a worker."""
-    held_seconds: float
-    """Of hop 1's instances, if a function holds each call until its answer is there."""
-    instances: int
-    """How often one started, and read its secrets."""
-    looks: Fraction
-    """How often calls that are held open look into their jobs."""
-    polls: Fraction
-    """How often polling clients would ask."""
-    instance_reads: Fraction
-    """What instances read for themselves, if calls end at once."""
-    instance_reads_held: Fraction
-    """The same, if calls are held open."""
-    gpu_ms: Mapping[str, int]
-    """Billed worker time by part: useful, start, idle, rounding."""
-
-
-def month_of(scenario: Scenario, lived: Lived) -> Month:
-    """Return what a simulated month comes to."""
-    refused = Fraction(lived.refused, scenario.days)
-    given_up = lived.refused * scenario.wait_seconds_max
-    waited = lived.ends - lived.arrivals
-    held = given_up + _held(lived.arrivals, lived.ends + scenario.gate_seconds, scenario.gate_concurrency)
-    busy = given_up + float(waited.sum())
-    alone, together = (_instances_for(scenario, seconds, len(lived.arrivals)) for seconds in (0.0, busy))
-    return Month(
-        calls_by_day=tuple(count + refused for count in _by_day(scenario, lived.arrivals)),
-        wait_mean_seconds=lived.wait_mean,
-        held_seconds=held,
-        instances=_instances(lived.arrivals),
-        looks=looks_in(waited) + lived.refused * looks_in(scenario.wait_seconds_max),
-        polls=polls_in(waited, scenario.poll_seconds)
-        + lived.refused * polls_in(scenario.wait_seconds_max, scenario.poll_seconds),
-        instance_reads=Fraction(reads_of_instances(lived.arrivals, instances=alone)),
-        instance_reads_held=Fraction(reads_of_instances(lived.arrivals, instances=together, held_seconds=held)),
-        gpu_ms=_gpu_ms(lived),
-    )
-
-
-def _instances_for(scenario: Scenario, waited_seconds: float, calls: int) -> int:
-    busy = waited_seconds + calls * scenario.gate_seconds
-    return instances_for(busy, scenario.seconds, scenario.gate_concurrency)
+    why: str
+    days: Sequence[Fraction]
 
 
 def operations(scenario: Scenario, month: Month) -> Operations:
@@ -98,60 +44,116 @@ def operations(scenario: Scenario, month: Month) -> Operations:
 
 def used(scenario: Scenario, month: Month, book: Book) -> Used:
     """Return all that the month used."""
-    by_day = {} if scenario.design is Design.DIRECT else _by_hop_1(scenario, month)
+    parts = {} if scenario.design is Design.DIRECT else _by_hop_1(scenario, month)
     if scenario.disk_gb and "container_disk" in book.items:
-        blocks = math.ceil(sum(month.gpu_ms.values()) / 1000 / _BLOCK_SECONDS)
-        by_day["container_disk"] = [Fraction(scenario.disk_gb * blocks)]
-    return Used(gpu_ms=month.gpu_ms, by_day=by_day)
+        why = f"{month.blocks:,} blocks of five minutes in workers' lives, begun ones whole, x {scenario.disk_gb} GB"
+        parts["container_disk"] = [_Part(why=why, days=[Fraction(scenario.disk_gb * month.blocks)])]
+    return Used(
+        gpu_ms=month.gpu_ms,
+        by_day={name: _summed([part.days for part in its]) for name, its in parts.items()},
+        why={**_of_workers(scenario), **{name: _told(its) for name, its in parts.items()}},
+    )
 
 
-def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, Sequence[Fraction]]:
-    days = month.calls_by_day
-    does = operations(scenario, month)
-    both = [(count, Fraction(scenario.denied_per_call) * count) for count in days]
-    invocations = [Fraction(does.invocations) * count + no + SCHEDULED_RUNS_PER_DAY for count, no in both]
-    vcpu_days = _spread(_function_seconds(scenario, month, float(sum(invocations))), days)
-    gib = Fraction(scenario.answer_kib) / _KIB_PER_GIB
+def _of_workers(scenario: Scenario) -> dict[str, str]:
+    reasons = (
+        f"time in which a worker has a job; {scenario.compute_seconds:g} s of a call on average",
+        f"{scenario.cold_start_seconds:g} s of each start, and the download where it is billed",
+        f"until a worker has had no job for {scenario.idle_seconds:g} s",
+        "each worker's life is rounded up as the provider does",
+    )
+    return {f"gpu_{part}": reason for part, reason in zip(GPU_PARTS, reasons, strict=True)}
+
+
+def _by_hop_1(scenario: Scenario, month: Month) -> dict[str, list[_Part]]:
+    calls, does = month.calls_by_day, operations(scenario, month)
+    denied = [Fraction(scenario.denied_per_call) * count for count in calls]
+    starts = _starts(scenario, month)
+    jobs = f"{number(sum(calls, Fraction(0)))} calls"
+    requests = [
+        _each(calls, does.invocations, f"{jobs} x {does.invocations:g}"),
+        _each(denied, OF_A_DENIAL.invocations, _OF_REFUSALS),
+        _daily(scenario, SCHEDULED_RUNS_PER_DAY, _BY_SCHEDULES),
+    ]
+    writes = [
+        _each(calls, does.writes, f"{jobs} x {does.writes}"),
+        _each(denied, OF_A_DENIAL.writes, _OF_REFUSALS),
+        _daily(scenario, SCHEDULED_WRITES_PER_DAY, _BY_SCHEDULES),
+    ]
     return {
-        "requests": invocations,
-        "vcpu_seconds": [Fraction(scenario.gate_vcpus) * seconds for seconds in vcpu_days],
-        "gib_seconds": [Fraction(scenario.gate_gib) * seconds for seconds in vcpu_days],
-        "firestore_reads": _reads(scenario, month, does),
-        "firestore_writes": [
-            does.writes * count + OF_A_DENIAL.writes * no + SCHEDULED_WRITES_PER_DAY for count, no in both
+        "requests": requests,
+        **_instances(scenario, month, requests),
+        "firestore_reads": _reads(scenario, month, does, denied),
+        "firestore_writes": writes,
+        "firestore_deletes": [_each(denied, OF_A_DENIAL.deletes, _OF_REFUSALS)],
+        "firestore_ttl_deletes": [_each(calls, 1, f"the jobs of {jobs}, 30 days after their end")],
+        **_bytes(scenario, calls, denied, jobs),
+        "secret_versions": [_once(scenario.secrets, "one of each secret")],
+        "secret_accesses": [_once(scenario.secrets * starts, f"{starts:,} starts of instances x {scenario.secrets}")],
+        "scheduler_jobs": [_once(len(SCHEDULED), ", ".join(SCHEDULED))],
+    }
+
+
+def _bytes(
+    scenario: Scenario, calls: Sequence[Fraction], denied: Sequence[Fraction], jobs: str
+) -> dict[str, list[_Part]]:
+    document, answer, lines = (
+        Fraction(scenario.job_kib) / _KIB_PER_GIB,
+        Fraction(scenario.answer_kib) / _KIB_PER_GIB,
+        Fraction(scenario.log_bytes, _BYTES_PER_GIB),
+    )
+    egress = "firestore_egress" if scenario.design is Design.WEBHOOK else "egress"
+    return {
+        "firestore_storage": [_each(calls, document, f"{jobs} x {scenario.job_kib:g} KiB, kept for 30 days")],
+        egress: [_each(calls, answer, f"answers of {jobs} x {scenario.answer_kib:g} KiB")],
+        "logging": [
+            _each(calls, lines, f"{jobs} x {scenario.log_bytes:,} bytes"),
+            _each(denied, lines, _OF_REFUSALS),
         ],
-        "firestore_deletes": [OF_A_DENIAL.deletes * no for _, no in both],
-        "firestore_ttl_deletes": days,
-        "firestore_storage": [Fraction(scenario.job_kib) * count / _KIB_PER_GIB for count in days],
-        "firestore_egress" if scenario.design is Design.WEBHOOK else "egress": [gib * count for count in days],
-        "secret_versions": [Fraction(scenario.secrets)],
-        "secret_accesses": [Fraction(scenario.secrets * month.instances)],
-        "logging": [scenario.log_bytes * (count + no) / _BYTES_PER_GIB for count, no in both],
-        "scheduler_jobs": [Fraction(len(SCHEDULED))],
     }
 
 
-def _reads(scenario: Scenario, month: Month, does: Operations) -> list[Fraction]:
-    """Return a day's reads: of its calls, of those that a limit refuses, of the instances, and by the clock."""
-    days, by_the_clock = month.calls_by_day, scheduled_reads_per_day(scenario)
-    of_a_call = Fraction(does.reads) + Fraction(OF_A_DENIAL.reads) * Fraction(scenario.denied_per_call)
-    held = scenario.design is Design.HOLD
-    of_instances = _spread(month.instance_reads_held if held else month.instance_reads, days)
-    return [of_a_call * count + own + by_the_clock for count, own in zip(days, of_instances, strict=True)]
+def _reads(scenario: Scenario, month: Month, does: Operations, denied: Sequence[Fraction]) -> list[_Part]:
+    calls, held = month.calls_by_day, scenario.design is Design.HOLD
+    return [
+        _each(calls, does.reads, f"{number(sum(calls, Fraction(0)))} calls x {does.reads:g}"),
+        _each(denied, OF_A_DENIAL.reads, _OF_REFUSALS),
+        _Part(
+            why="instances that renew configuration and plans",
+            days=_spread(month.instance_reads_held if held else month.instance_reads, calls),
+        ),
+        _daily(scenario, scheduled_reads_per_day(scenario), _BY_SCHEDULES),
+    ]
 
 
-def _gpu_ms(lived: Lived) -> dict[str, int]:
-    return {
-        "useful": round(lived.useful_seconds * 1000),
-        "start": round(lived.start_seconds * 1000),
-        "idle": round(lived.idle_seconds * 1000),
-        "rounding": round(lived.rounding_seconds * 1000),
-    }
+def _instances(scenario: Scenario, month: Month, requests: Sequence[_Part]) -> dict[str, list[_Part]]:
+    invocations = float(sum((sum(part.days, Fraction(0)) for part in requests), Fraction(0)))
+    seconds = _spread(_function_seconds(scenario, month, invocations), month.calls_by_day)
+    why = f"{number(sum(seconds, Fraction(0)))} s in which instances have a call, rounded up to 100 ms"
+    sizes = {"vcpu_seconds": (scenario.gate_vcpus, "vCPU"), "gib_seconds": (scenario.gate_gib, "GiB")}
+    return {name: [_each(seconds, size, f"{why}, x {size:g} {unit}")] for name, (size, unit) in sizes.items()}
 
 
-def _by_day(scenario: Scenario, arrivals: Seconds) -> list[int]:
-    day = np.minimum((arrivals / _DAY_SECONDS).astype(np.int64), scenario.days - 1)
-    return [int(count) for count in np.bincount(day, minlength=scenario.days)]
+def _each(days: Sequence[Fraction], amount: float | Fraction, why: str) -> _Part:
+    return _Part(why=why, days=[Fraction(amount) * count for count in days])
+
+
+def _daily(scenario: Scenario, amount: int, why: str) -> _Part:
+    return _Part(why=why, days=[Fraction(amount)] * scenario.days)
+
+
+def _once(amount: int, why: str) -> _Part:
+    return _Part(why=why, days=[Fraction(amount)])
+
+
+def _summed(parts: Sequence[Sequence[Fraction]]) -> list[Fraction]:
+    return [sum(its, Fraction(0)) for its in zip(*parts, strict=True)]
+
+
+def _told(parts: Sequence[_Part]) -> str:
+    sums = [(sum(part.days, Fraction(0)), part.why) for part in parts]
+    told = [(amount, why) for amount, why in sums if amount]
+    return told[0][1] if len(told) == 1 else " + ".join(f"{number(amount)} ({why})" for amount, why in told)
 
 
 def _spread(total: Fraction, days: Sequence[Fraction]) -> list[Fraction]:
@@ -159,33 +161,18 @@ def _spread(total: Fraction, days: Sequence[Fraction]) -> list[Fraction]:
     return [total * count / whole for count in days] if whole else [total]
 
 
+def _starts(scenario: Scenario, month: Month) -> int:
+    """Return how many instances start: of the calls, and of each scheduled function that rests in between."""
+    runs = [one.runs_per_day for one in SCHEDULED.values()]
+    rare = [count for count in runs if _DAY_SECONDS / count > INSTANCE_IDLE_SECONDS]
+    return month.instances + sum(rare) * scenario.days
+
+
 def _function_seconds(scenario: Scenario, month: Month, invocations: float) -> Fraction:
     """Return how long instances of hop 1 are billed: while any call is in them."""
-    own = math.ceil(scenario.gate_seconds / _GRANULE_SECONDS - 1e-9) / 10
+    own = math.ceil(scenario.gate_seconds / GRANULE_SECONDS - 1e-9) / 10
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
     denied = scenario.denied_per_call * float(sum(month.calls_by_day))
     alone = (SCHEDULED_RUNS_PER_DAY * scenario.days + denied) * own
     return Fraction(round((alone + month.held_seconds) * 10), 10)
-
-
-def _held(begins: Seconds, ends: Seconds, concurrency: int) -> float:
-    """Return the instances' time for calls that are held open.
-
-    One instance is billed once for calls that overlap; when there are more than it takes, there are more instances,
-    each full. That is a lower bound where calls come in waves, and exact for one call an instance.
-    """
-    if not len(begins):
-        return 0.0
-    if concurrency == 1:
-        return float(np.ceil((ends - begins) / _GRANULE_SECONDS - 1e-6).sum() * _GRANULE_SECONDS)
-    last = np.maximum.accumulate(ends)
-    first = np.concatenate(([True], begins[1:] > last[:-1]))
-    starts = begins[first]
-    stops = np.concatenate((last[:-1][first[1:]], last[-1:]))
-    together = float(np.ceil((stops - starts) / _GRANULE_SECONDS).sum() * _GRANULE_SECONDS)
-    return max(together, float((ends - begins).sum()) / concurrency)
-
-
-def _instances(arrivals: Seconds) -> int:
-    return 1 + int((np.diff(arrivals) > INSTANCE_IDLE_SECONDS).sum()) if len(arrivals) else 0

@@ -67,7 +67,7 @@ def _forecast_json(found: Forecast) -> dict[str, Any]:
 
 def _show(found: Forecast) -> None:
     show(f"{found.scenario.calls_per_month:,} calls on {found.book.gpu.hardware}, {found.scenario.design.value}", "")
-    show(tables.bill_table(found.bill), "", *tables.summary(found))
+    show(tables.bill_table(found.bill), "", tables.sources_table(found.bill), "", *tables.summary(found))
     for unpriced in prices.load(found.book.provider).unpriced:
         warn(f"not in this bill: {unpriced.title}; {unpriced.note} ({unpriced.source}, {unpriced.as_of})")
     hint("--explain LINE shows the arithmetic; LINE is one of " + ", ".join(found.bill.names))

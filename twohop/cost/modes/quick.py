@@ -29,7 +29,7 @@ def quick(session: Session, scenario: Scenario, *, as_json: bool, as_csv: bool, 
         show_json({"microdollars": found.bill.microdollars, "cold_share": found.cold_share, "lines": lines})
     else:
         show(f"{scenario.calls_per_month:,} calls on {book.gpu.hardware}, {scenario.design.value}, by formula", "")
-        show(tables.bill_table(found.bill), "")
+        show(tables.bill_table(found.bill), "", tables.sources_table(found.bill), "")
         show(f"waiting: mean {found.wait_mean_seconds:.1f} s; {found.cold_share:.1%} of the calls start a worker")
         hint(_limits(scenario, found.load))
     return found.bill.microdollars
