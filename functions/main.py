@@ -128,10 +128,14 @@ async def sweep(_: Request) -> ASGIApp:
 
 @_endpoint(schedule="every 1 minutes", **_WATCH)
 async def ladder(_: Request) -> ASGIApp:
-    """Go up the kill ladder if a threshold is reached, and do what its level asks for. For Cloud Scheduler alone."""
+    """Go up the kill ladder if a threshold is reached, do what its level asks for, and look after jobs that are due.
+
+    Only Cloud Scheduler may call this one.
+    """
     from gate.watchroom import watchroom
 
-    return JSONResponse({"kill_level": await watchroom().ladder.run()})
+    level = await watchroom().ladder.run()
+    return JSONResponse({"kill_level": level, "swept": await bootstrap.hop1().sweeper.look_after()})
 
 
 @_endpoint(schedule="12 * * * *", **_WATCH)

@@ -75,6 +75,8 @@ class Hop1:
     sweeper: Sweeper
     stop: Callable[[Job], Awaitable[Job]]
     """Stops a running job at its provider, and settles it."""
+    visit: Callable[[Job], Awaitable[Job]]
+    """Does what is due for a running job."""
     results: ResultStore | None
     infer: ASGIApp
     submit: ASGIApp
@@ -156,6 +158,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         log=log,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
         stop=gate.follower.stop,
+        visit=gate.follower.visit,
         results=results,
         infer=switch.around(callables.infer),
         submit=switch.around(callables.submit),

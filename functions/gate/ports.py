@@ -284,6 +284,10 @@ class ProviderJob:
     """A `wire.WorkFailure.code`, when the worker itself said why it failed."""
     failure_message: str | None = None
     """May be shown to the caller: it comes from our worker, and is one line."""
+    tried_again: bool = False
+    """A worker died with it, and it was, or will be, started once more. Each try is billed."""
+    delay_ms: int | None = None
+    """Of one that runs, from handing it over to a worker taking it; None if the provider does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,7 @@ def make_watchroom(hop1: Hop1, *, control: ProviderControl | None = None) -> Wat
         control=control,
         alarm=alarm,
         bounds=_bounds(settings),
+        visit=hop1.visit,
         clock=hop1.clock,
         log=hop1.log,
     )

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from gate.domain.job import JobState
 from gate.domain.request import InferRequest
-from gate.errors import GateError
-from gate.guard.kill_ladder import KillLadder
-from gate.ledgers.sqlite import SqliteLedger
-from gate.money import gpu_price
-from gate.providers.runpod import RunPodProvider
-from gate.providers.runpod_control import RunPodControl
 from gate.service import Gate
-from gate.steps.policy import Policies
-from tests.makers import make_config, make_documents, make_model
-from tests.providers.hosts import SECRET
-from tests.unit.doubles import WatchedLog, fill
-from tests.unit.world import ALICE, WEBHOOKS
-from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
-from twohop.cloud.cloud import Cloud, Endpoint, Work
-from twohop.cloud.virtual import EPOCH, LoopClock, run_virtual
-from twohop.cloud.worker import LoopTimers
-from twohop.prove.still import StillLedger
+from tests.cloud.world import CloudWorld, again_and_again
+from tests.makers import make_config, make_model
+from tests.unit.world import ALICE
+from twohop.cloud.cloud import Endpoint, Work
+from twohop.cloud.virtual import run_virtual
 
 STOPPED_WITHIN_SECONDS = 75
 """As docs/budgets-and-the-switch.md states it."""
@@ -52,42 +39,20 @@ async def stream(gate: Gate) -> None:
         pass
 
 
-async def use(gate: Gate, ask: Callable[[Gate], Awaitable[None]]) -> None:
-    """Ask and ask again, whatever the answer is."""
-    while True:
-        with suppress(GateError):
-            await ask(gate)
-        await asyncio.sleep(1)
-
-
 async def play(path: str) -> tuple[int, int, int]:
     """Return the bill as long after the kill as is stated, the bill an hour later, and the holds left."""
-    clock, log = LoopClock(), WatchedLog()
-    ledger: Any = StillLedger(lambda: SqliteLedger(path))
-    prices = [(0.0, gpu_price("runpod/AMPERE_16", on=EPOCH.date()))]
     endpoint = Endpoint(workers_min=1, workers_max=4, jobs_per_worker=2)
-    cloud = Cloud(timers=LoopTimers(), prices=prices, work=work, endpoint=endpoint)
-    transport = httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH))
-    await fill(ledger, make_documents())
-    gate = Gate(
-        policies=Policies(documents=ledger, notifier=log, clock=clock, fresh_seconds=10),
-        ledger=ledger,
-        provider=RunPodProvider(
-            endpoint_id=ENDPOINT_ID, api_key=API_KEY, worker_secret=SECRET, clock=clock, transport=transport
-        ),
-        model=make_model(),
-        webhooks=WEBHOOKS,
-        clock=clock,
-        log=log,
-    )
-    control = RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport)
-    ladder = KillLadder(store=ledger, clock=clock, log=log, control=control, stop=gate.follower.stop)
-    using = [asyncio.ensure_future(use(gate, ask)) for ask in (infer, submit, stream) for _ in range(4)]
+    world = CloudWorld(path, model=make_model(), work=work, endpoint=endpoint)
+    await world.configure(make_config())
+    for ask in (infer, submit, stream):
+        for _ in range(4):
+            world.start(again_and_again(partial(ask, world.gate), pause_seconds=1))
+    cloud, ledger, ladder = world.cloud, world.ledger, world.ladder
     await asyncio.sleep(60)
     assert cloud.count()["running"] > 0
     held = [job for job in await ledger.jobs(limit=1000) if not job.state.final]
     assert {job.state for job in held} == {JobState.HELD, JobState.RUNNING}
-    await fill(ledger, make_documents(config=make_config(kill_level=5)))
+    await world.configure(make_config(kill_level=5))
     await asyncio.sleep(60)
     await ladder.run()
     await asyncio.sleep(STOPPED_WITHIN_SECONDS - 60)
@@ -96,11 +61,8 @@ async def play(path: str) -> tuple[int, int, int]:
         await asyncio.sleep(60)
         await ladder.run()
     left = sum(not job.state.final for job in await ledger.jobs(limit=1000))
-    for each in using:
-        each.cancel()
-    await asyncio.wait(using)
     later = cloud.spent_microdollars()
-    await ledger.close()
+    await world.close()
     return then, later, left
 
 

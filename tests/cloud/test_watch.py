@@ -7,27 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from gate.guard.alarm import Alarm
-from gate.guard.channels import LogChannel
-from gate.guard.watch import Bounds
-from gate.guard.watchdog import Watchdog
-from gate.ledgers.sqlite import SqliteLedger
-from gate.money import gpu_price
-from gate.providers.runpod import RunPodProvider
-from gate.providers.runpod_control import RunPodControl
-from gate.steps.policy import Policies
-from tests.makers import make_config, make_documents
-from tests.providers.hosts import SECRET
-from tests.unit.doubles import WatchedLog, fill
-from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
-from twohop.cloud.cloud import Cloud, Endpoint, Work
+from tests.cloud.world import CloudWorld
+from tests.makers import make_config, make_model
+from twohop.cloud.cloud import Cloud, Work
 from twohop.cloud.faults import CloudFaults
-from twohop.cloud.virtual import EPOCH, LoopClock, run_virtual
-from twohop.cloud.worker import LoopTimers
-from twohop.prove.still import StillLedger
+from twohop.cloud.virtual import run_virtual
 
 CONFIG = make_config(budget_microdollars_per_day=5_000_000, budget_microdollars_per_month=50_000_000)
 MINUTES = 45
@@ -68,32 +54,15 @@ def a_balance_that_is_nearly_gone(cloud: Cloud) -> None:
 
 async def play(path: str, trouble: Trouble) -> set[str]:
     """Look every five minutes, with a ledger that knows of no job, and return the alerts that were raised."""
-    clock, log = LoopClock(), WatchedLog()
-    ledger: Any = StillLedger(lambda: SqliteLedger(path))
-    await fill(ledger, make_documents(config=CONFIG))
-    prices = [(0.0, gpu_price("runpod/AMPERE_16", on=EPOCH.date()))]
-    cloud = Cloud(timers=LoopTimers(), prices=prices, work=work, endpoint=Endpoint())
-    transport = httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH))
-    watchdog = Watchdog(
-        ledger=ledger,
-        documents=ledger,
-        policies=Policies(documents=ledger, notifier=log, clock=clock, fresh_seconds=10),
-        provider=RunPodProvider(
-            endpoint_id=ENDPOINT_ID, api_key=API_KEY, worker_secret=SECRET, clock=clock, transport=transport
-        ),
-        control=RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport),
-        alarm=Alarm(documents=ledger, channels=[LogChannel(log)], clock=clock, log=log),
-        bounds=Bounds(start_seconds_max=60, idle_seconds=5),
-        clock=clock,
-        log=log,
-    )
-    await watchdog.look()
-    trouble(cloud)
+    world = CloudWorld(path, model=make_model(), work=work)
+    await world.configure(CONFIG)
+    await world.watchdog.look()
+    trouble(world.cloud)
     for _ in range(MINUTES // 5):
         await asyncio.sleep(300)
-        await watchdog.look()
-    await ledger.close()
-    return {line["alert"] for line in log.lines("alert.changed") if line["state"] != "recovered"}
+        await world.watchdog.look()
+    await world.close()
+    return {line["alert"] for line in world.log.lines("alert.changed") if line["state"] != "recovered"}
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ class CloudWorld:
             control=control,
             alarm=alarm,
             bounds=Bounds(start_seconds_max=60, idle_seconds=5),
+            visit=self.gate.follower.visit,
             clock=self.clock,
             log=self.log,
         )
@@ -128,7 +129,7 @@ class CloudWorld:
 
     def run_schedules(self) -> None:
         """Do what Cloud Scheduler does."""
-        self.start(_every(timedelta(minutes=1), timedelta(0), self.ladder.run))
+        self.start(_every(timedelta(minutes=1), timedelta(0), self._go_up_and_look_after))
         self.start(_every(timedelta(minutes=5), timedelta(0), self._sweep))
         self.start(_every(timedelta(hours=1), timedelta(minutes=12), self.reconciler.reconcile))
 
@@ -138,8 +139,12 @@ class CloudWorld:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.ledger.close()
+
+    async def _go_up_and_look_after(self) -> None:
+        await self.ladder.run()
+        await self.sweeper.look_after()
 
     async def _sweep(self) -> None:
         await self.sweeper.sweep()

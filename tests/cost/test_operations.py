@@ -190,8 +190,12 @@ async def test_the_schedules_do_what_the_forecast_counts(
         await watched.sweeper.sweep()
         await room.watchdog.look()
 
+    async def ladder() -> None:
+        await room.ladder.run()
+        await watched.sweeper.look_after()
+
     found = {}
-    for name, run in {"sweep": sweep, "ladder": room.ladder.run, "reconcile": room.reconciler.reconcile}.items():
+    for name, run in {"sweep": sweep, "ladder": ladder, "reconcile": room.reconciler.reconcile}.items():
         await run()  # The first writes what is not there yet.
         await _hold_and_release(watched, jobs if name == "reconcile" else 0)
         _advance(watched, hours=1)

@@ -77,6 +77,11 @@ def test_the_schedule_sweeps_and_looks(ledger: str) -> None:
         assert client.post("/").json() == {"swept": 0, "told": 0}
 
 
+def test_the_ladder_looks_after_what_is_due_each_minute(ledger: str) -> None:
+    with serve("ladder", "http") as client:
+        assert client.post("/").json() == {"kill_level": 0, "swept": 0}
+
+
 def test_a_provider_without_a_bill_has_nothing_to_reconcile(ledger: str) -> None:
     with serve("reconcile", "http") as client:
         assert client.post("/").json() == {"drift_percent": None}

@@ -13,7 +13,7 @@ from gate.domain import meter
 from gate.domain.job import HandOver, Job
 from gate.domain.plan import STARTER_CONFIG
 from gate.errors import ProviderError
-from gate.guard import kill_ladder
+from gate.guard import running
 from gate.guard.kill_ladder import KILL_PATH, KillLadder
 from gate.ports import Admitted
 from gate.providers.scripted_control import ScriptedControl
@@ -196,7 +196,7 @@ async def test_every_running_job_is_cancelled_however_many_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The newest ones are not all; those that a call waits for are left to it."""
-    monkeypatch.setattr(kill_ladder, "_JOBS_FIRST", 2)
+    monkeypatch.setattr(running, "_JOBS_FIRST", 2)
     now, stopped = world.clock.now(), list[str]()
     for number in range(7):
         job = make_job(job_id=f"{number:064x}", held_at=now)

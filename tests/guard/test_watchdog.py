@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 
 from gate.bootstrap import Hop1, make_hop1
 from gate.control import Capacity
-from gate.domain.job import Settlement
+from gate.domain.job import HandOver, Job, Settlement
 from gate.errors import LedgerError, ProviderUnavailableError
 from gate.guard.dead_man import WATCH_PATH
 from gate.ledgers.sqlite import SqliteLedger
+from gate.ports import ProviderHealth
 from gate.providers.scripted_control import ScriptedControl
 from gate.settings import Settings
 from gate.watchroom import make_watchroom
@@ -100,6 +102,38 @@ async def test_idle_workers_are_told_after_ten_minutes(hop1: Hop1) -> None:
         pass_minutes(hop1, 5)
 
     assert [(one.alert, one.state.value) for one in told] == [("idle_workers", "warned")]
+
+
+async def test_when_a_job_was_tried_again_every_running_one_is_looked_at(
+    hop1: Hop1, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider's count does not say which it was; once looked at, none is looked at for the same count."""
+    counts, visited = [3, 3, 5, 5], list[str]()
+
+    async def health(_: object) -> ProviderHealth:
+        return ProviderHealth(ready=True, workers_running=1, jobs_queued=0, jobs_retried=counts.pop(0))
+
+    async def visit(job: Job) -> Job:
+        visited.append(job.job_id)
+        raise ProviderUnavailableError("away")
+
+    monkeypatch.setattr(type(hop1.provider), "health", health)
+    watchdog = make_watchroom(replace(hop1, visit=visit), control=ScriptedControl()).watchdog
+    for name in ("waited-for", "one", "other"):
+        job = make_job(job_id=name, held_at=hop1.clock.now())
+        await hop1.store.hold(job, make_moves(job, config=CONFIG))
+        if name != "waited-for":
+            later = job.expires_at + timedelta(hours=1)
+            where = HandOver(provider_job_id=name, due_at=later, look_at=later, awaited_ms=0)
+            await hop1.store.hand_over(job, where)
+
+    looked = []
+    for _ in range(4):
+        await watchdog.look()
+        looked.append(sorted(visited))
+
+    assert looked == [[], [], ["one", "other"], ["one", "other"]]
+    assert len(lines(hop1, "watch.job_not_visited")) == 2
 
 
 async def test_a_hold_that_no_sweep_settled_is_told(hop1: Hop1) -> None:

@@ -181,6 +181,17 @@ async def test_each_state_has_its_meaning(provider: RunPodProvider, host: RunPod
         assert (job.usage and job.usage.execution_ms) == execution_ms
 
 
+async def test_a_job_that_runs_says_whether_it_was_tried_before_and_since_when_it_runs(
+    provider: RunPodProvider, host: RunPodDouble
+) -> None:
+    """What it needs to be stopped in time; what RunPod does not say is not known."""
+    host.script(answer("IN_PROGRESS", retries=2, delayTime=824), answer("IN_QUEUE", retries=1), answer("IN_PROGRESS"))
+
+    seen = [await provider.status("job-1") for _ in range(3)]
+
+    assert [(job.tried_again, job.delay_ms) for job in seen] == [(True, 824), (True, None), (False, None)]
+
+
 async def test_a_job_that_ran_too_long_says_so(provider: RunPodProvider, host: RunPodDouble) -> None:
     host.script(answer("TIMED_OUT"))
 

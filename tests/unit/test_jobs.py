@@ -500,6 +500,41 @@ class TestSweeping:
         assert asked_until_then == 1
         assert (await world.the_job()).state is JobState.SETTLED
 
+    async def test_looks_become_rarer_and_not_rarer_than_ten_minutes(self, world: World) -> None:
+        """Each is a write and a question; RunPod keeps an answer for half an hour."""
+        await submitted(world, running())
+        begun, looks = world.clock.now(), []
+        for _ in range(60):
+            world.clock.advance(minutes=1)
+            before = len(world.provider.asked)
+            await world.sweeper().look_after()
+            if len(world.provider.asked) > before:
+                looks.append((world.clock.now() - begun) // timedelta(minutes=1))
+
+        assert looks == [2, 4, 8, 16, 26, 36, 46, 56, 60]
+
+    async def test_one_that_was_tried_again_for_longer_than_is_held_is_stopped_and_pays_its_hold(
+        self, world: World
+    ) -> None:
+        """Its tries are billed, and nobody tells what they took."""
+        await submitted(world, running(tried_again=True), running(state=ProviderState.CANCELLED))
+        world.clock.advance(minutes=2)
+
+        await world.sweeper().sweep()
+
+        done = await world.the_job()
+        assert world.provider.cancelled == ["remote-1"]
+        assert (done.state, done.settled_microdollars, done.failure_code) == (JobState.SETTLED, HELD, "internal")
+
+    async def test_one_that_ends_well_while_it_is_stopped_for_its_tries_is_answered(self, world: World) -> None:
+        """What came is not thrown away."""
+        await submitted(world, running(tried_again=True), completed())
+        world.clock.advance(minutes=2)
+
+        await world.sweeper().sweep()
+
+        assert (await world.the_job()).result == "[[0.5,0.25]]"
+
     async def test_one_whose_time_is_over_is_stopped(self, world: World) -> None:
         await submitted(world, running(), completed(state=ProviderState.CANCELLED, outputs=None))
         world.clock.advance(hours=1)

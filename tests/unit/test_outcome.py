@@ -22,7 +22,14 @@ from gate.errors import (
 )
 from gate.money import Operations, Spent
 from gate.ports import LifeUsage, ProviderJob, ProviderState, ProviderUsage
-from gate.steps.outcome import failure_again, failure_of, kept_result, settlement_after, settlement_for
+from gate.steps.outcome import (
+    failure_again,
+    failure_of,
+    is_beyond_hold,
+    kept_result,
+    settlement_after,
+    settlement_for,
+)
 from tests.makers import NOON, make_job, make_model
 from tests.unit.doubles import completed, failed, running
 
@@ -298,3 +305,25 @@ def test_an_answer_is_kept_if_a_document_can_hold_it(length: int, kept: bool) ->
 def test_no_output_at_all_is_an_answer_to_keep() -> None:
     """`null` was what the model said."""
     assert kept_result(completed(outputs=None)) == "null"
+
+
+@pytest.mark.parametrize(
+    ("seen", "elapsed_ms", "beyond"),
+    [
+        pytest.param(running(), 3_600_000, False, id="nobody-knows-since-when-it-runs"),
+        pytest.param(running(state=ProviderState.QUEUED), 3_600_000, False, id="a-long-queue"),
+        pytest.param(running(tried_again=True), JOB.held_gpu_ms, False, id="tried-again-within-its-hold"),
+        pytest.param(running(tried_again=True), JOB.held_gpu_ms + 1, True, id="tried-again-beyond-it"),
+        pytest.param(running(state=ProviderState.QUEUED, tried_again=True), 90_001, True, id="to-be-tried-again"),
+        pytest.param(running(delay_ms=600_000), 645_000, False, id="at-its-timeout"),
+        pytest.param(running(delay_ms=600_000), 645_001, True, id="not-stopped-at-its-timeout"),
+        pytest.param(completed(tried_again=True, delay_ms=0), 3_600_000, False, id="ended"),
+    ],
+)
+def test_a_job_is_beyond_its_hold_when_its_tries_or_its_run_are(
+    seen: ProviderJob, elapsed_ms: int, beyond: bool
+) -> None:
+    """A queue is not billed, and so is no reason to stop anything."""
+    limit = MODEL.execution_ms_max
+
+    assert is_beyond_hold(seen, JOB, elapsed_ms=elapsed_ms, execution_ms_max=limit) is beyond

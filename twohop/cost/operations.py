@@ -54,7 +54,7 @@ class Scheduled:
 
 SCHEDULED = {
     "sweep": Scheduled(runs_per_day=288, reads=7, reads_of_a_plan=2, reads_of_a_shard=2, writes=1),
-    "ladder": Scheduled(runs_per_day=1_440, reads=4, reads_of_a_shard=1),
+    "ladder": Scheduled(runs_per_day=1_440, reads=5, reads_of_a_shard=1),
     "reconcile": Scheduled(runs_per_day=24, reads=3, reads_of_a_shard=1, writes=2),
 }
 SCHEDULED_RUNS_PER_DAY = sum(one.runs_per_day for one in SCHEDULED.values())

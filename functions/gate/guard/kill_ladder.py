@@ -7,10 +7,9 @@ kill_history/{time}-{level}   one document for each change, never changed again
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -18,10 +17,11 @@ from msgspec import Meta
 
 from gate.control import ProviderControl
 from gate.domain import kill, overhead
-from gate.domain.job import Job, JobState
+from gate.domain.job import Job
 from gate.domain.kill import KillLevel
 from gate.domain.plan import GateConfig, parse
 from gate.errors import GateError, LedgerError, PolicyError
+from gate.guard.running import visit_all
 from gate.log import EventLog
 from gate.ports import Clock, Documents, Ledger
 from gate.steps.holding import settle_loans
@@ -30,10 +30,6 @@ from gate.steps.policy import CONFIG_PATH
 KILL_PATH = "gate/kill"
 HISTORY = "kill_history"
 _SWAP_TRIES = 10
-_JOBS_FIRST = 500
-_STOPS_AT_ONCE = 20
-_LONGEST = timedelta(days=30)
-"""No job is looked after for longer."""
 _THRESHOLD, _EDIT = "threshold", "edit"
 _FIRED_MAX = 60
 
@@ -241,22 +237,8 @@ class KillLadder:
         """Cancel the jobs that run without a call; the others are stopped by the instance that waits for them."""
         if self._stop is None:
             return
-        turns, stop = asyncio.Semaphore(_STOPS_AT_ONCE), self._stop
-
-        async def stopped(job: Job) -> None:
-            async with turns:
-                try:
-                    await stop(job)
-                except GateError as exc:
-                    self._log.warning("kill.job_not_stopped", job_id=job.job_id, reason=str(exc))
-
-        await asyncio.gather(*(stopped(job) for job in await self._running_jobs()))
-
-    async def _running_jobs(self) -> list[Job]:
-        limit, ever = _JOBS_FIRST, self._clock.now() + _LONGEST
-        while len(found := await self._store.expired(now=ever, limit=limit)) == limit:
-            limit *= 2
-        return [job for job in found if job.state is JobState.RUNNING]
+        now = self._clock.now()
+        await visit_all(self._store, self._stop, now=now, log=self._log, failed="kill.job_not_stopped")
 
     async def _restore_workers(self) -> None:
         record = await self.record()

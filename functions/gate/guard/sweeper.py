@@ -35,7 +35,17 @@ class Sweeper:
         self._log = log
 
     async def sweep(self) -> int:
-        """Settle all holds whose expiry has passed, and return how many were lost. Sweeping twice does it once.
+        """Do as `look_after`, and keep copies of the owner's good documents. Sweeping twice does it once.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        swept = await self.look_after()
+        await self._keep_good_documents()
+        return swept
+
+    async def look_after(self) -> int:
+        """Settle all holds whose expiry has passed, look at running jobs that are due, and return how many were lost.
 
         One that cannot be settled is left for the next run, and does not stop the others.
 
@@ -48,7 +58,6 @@ class Sweeper:
             swept += sum(done.state is JobState.EXPIRED for done in ended)
             if not ended:
                 break
-        await self._keep_good_documents()
         return swept
 
     async def _settled(self, job: Job) -> Job | None:

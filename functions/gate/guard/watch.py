@@ -98,7 +98,7 @@ def observations(seen: Sighting, before: Memory | None, now: Memory, bounds: Bou
     if seen.capacity is not None or seen.health is not None:
         yield _orphans(seen, now)
     if seen.health is not None and seen.health.jobs_retried is not None:
-        yield _retries(seen.health.jobs_retried, before)
+        yield _retries(tries_since(now, before))
     if seen.balance_microdollars is not None:
         yield _balance(seen.balance_microdollars, seen.config.budget_microdollars_per_day)
 
@@ -235,8 +235,14 @@ def _orphans(seen: Sighting, now: Memory) -> Observation:
     )
 
 
-def _retries(retried: int, before: Memory | None) -> Observation:
-    more = 0 if before is None or before.retried is None else max(0, retried - before.retried)
+def tries_since(now: Memory, before: Memory | None) -> int:
+    """Return how often the provider started jobs again since the look before."""
+    if before is None or before.retried is None or now.retried is None:
+        return 0
+    return max(0, now.retried - before.retried)
+
+
+def _retries(more: int) -> Observation:
     return Observation(
         alert="retries",
         severity=Severity.WARNING if more else Severity.FINE,

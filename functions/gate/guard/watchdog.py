@@ -17,8 +17,10 @@ from gate.guard.alarm import Alarm
 from gate.guard.alerts import Message
 from gate.guard.dead_man import WATCH_PATH, memory_of, sign_of_life
 from gate.guard.documents import to_document
+from gate.guard.running import visit_all
 from gate.guard.spending import spending
-from gate.guard.watch import Bounds, Sighting, observations, remember
+from gate.guard.sweeper import Visit
+from gate.guard.watch import Bounds, Sighting, observations, remember, tries_since
 from gate.log import EventLog
 from gate.ports import Clock, Documents, Ledger, Provider
 from gate.steps.policy import Policies
@@ -43,6 +45,7 @@ class Watchdog:
         control: ProviderControl | None,
         alarm: Alarm,
         bounds: Bounds,
+        visit: Visit,
         clock: Clock,
         log: EventLog,
     ) -> None:
@@ -53,6 +56,7 @@ class Watchdog:
         self._control = control
         self._alarm = alarm
         self._bounds = bounds
+        self._visit = visit
         self._clock = clock
         self._log = log
 
@@ -66,11 +70,18 @@ class Watchdog:
         before = memory_of(await self._documents.read(WATCH_PATH), self._log)
         seen = await self._sighting()
         now = remember(seen, before)
+        if tries_since(now, before):
+            await self._look_at_running_jobs()
         told = await self._alarm.observe([*observations(seen, before, now, self._bounds), sign_of_life()])
         await self._documents.write(WATCH_PATH, to_document(now))
         # What a log-based alert policy misses when nobody watches any more: see infra/monitoring.
         self._log.info("watch.looked", in_flight=seen.spending.in_flight, told=len(told))
         return told
+
+    async def _look_at_running_jobs(self) -> None:
+        """Stop those that were tried until they took more than is held; which were tried, each has to say."""
+        at = self._clock.now()
+        await visit_all(self._ledger, self._visit, now=at, log=self._log, failed="watch.job_not_visited")
 
     async def _sighting(self) -> Sighting:
         now = self._clock.now()

@@ -30,7 +30,12 @@ def job_of(fields: Any) -> ProviderJob:
         raise ProviderTimeoutError("runpod: the answer is no job")
     state = _state_of(fields)
     if not state.final:
-        return ProviderJob(provider_job_id=fields["id"], state=state)
+        return ProviderJob(
+            provider_job_id=fields["id"],
+            state=state,
+            tried_again=_count(fields, "retries") > 0,
+            delay_ms=_milliseconds(fields.get("delayTime")) if state is ProviderState.RUNNING else None,
+        )
     return _final_job(fields["id"], state, fields)
 
 

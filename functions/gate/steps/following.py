@@ -22,12 +22,14 @@ from gate.domain.model import ServedModel
 from gate.errors import LedgerError, ProviderError, ProviderUnavailableError, ResultStoreError
 from gate.log import EventLog
 from gate.ports import Clock, Ledger, Provider, ProviderJob, ProviderState
-from gate.steps.outcome import settlement_for, settlement_when_stopped
+from gate.steps.outcome import is_beyond_hold, settlement_beyond_hold, settlement_for, settlement_when_stopped
 from gate.steps.results import Results
 from gate.steps.settling import Settling
 
-_LOOK_EVERY = timedelta(minutes=10)
+_LOOK_EVERY_MOST = timedelta(minutes=10)
 """RunPod keeps a submitted job's result for half an hour: a webhook that got lost is made up for in time."""
+_LOOK_AGAIN = timedelta(minutes=1)
+"""When a provider could not be asked, or was not seen to have stopped a job."""
 _OVERDUE_MAX = timedelta(minutes=30)
 """How long a provider that cannot be asked is asked again, once its job is due."""
 _WEBHOOK_MS = 1_000
@@ -70,7 +72,7 @@ class Follower:
         handover = HandOver(
             provider_job_id=seen.provider_job_id,
             due_at=due_at,
-            look_at=min(now + _LOOK_EVERY, due_at),
+            look_at=min(now + self._longest_run, due_at),
             awaited_ms=awaited_ms,
         )
         for tries_left in reversed(range(_NOTE_TRIES)):
@@ -93,14 +95,19 @@ class Follower:
         return job
 
     async def look(self, job: Job) -> Job:
-        """Ask how a running job stands, and settle it if it has ended.
+        """Ask how a running job stands, and settle it if it has ended. One that takes more than is held is stopped.
 
         Raises:
             ProviderError: its provider cannot be asked right now.
             ResultStoreError: it has ended, and its answer cannot be kept right now.
         """
         seen = await self._provider.status(_id_of(job))
-        return await self.end(job, seen) if seen.state.final else job
+        if seen.state.final:
+            return await self.end(job, seen)
+        longest_ms = self._model.execution_ms_max
+        if is_beyond_hold(seen, job, elapsed_ms=self._elapsed_ms(job), execution_ms_max=longest_ms):
+            return await self._stop_beyond_hold(job)
+        return job
 
     async def stop(self, job: Job) -> Job:
         """Stop a running job, and settle it at what it used.
@@ -115,6 +122,14 @@ class Follower:
         last = await self._stopped(job)
         return await self.end(job, last, began=before.state is not ProviderState.QUEUED)
 
+    async def _stop_beyond_hold(self, job: Job) -> Job:
+        self._log.error("job.beyond_hold", job_id=job.job_id, caller=job.caller, provider_job_id=job.provider_job_id)
+        await self._provider.cancel(_id_of(job))
+        last = await self._stopped(job)
+        if last.state is ProviderState.COMPLETED:
+            return await self.end(job, last)
+        return await self._settling.settle(job, settlement_beyond_hold(job))
+
     async def visit(self, job: Job) -> Job:
         """Do for a running job what is due: settle it if it has ended, stop it if its time is over, else look again.
 
@@ -122,7 +137,7 @@ class Follower:
             LedgerError: what was found cannot be noted.
         """
         now = self._clock.now()
-        overdue = now - (job.due_at or now)
+        overdue, look_at = now - (job.due_at or now), self._next_look(job, now)
         try:
             unwanted = overdue >= timedelta(0) or job.cancel_asked_at
             done = await (self.stop(job) if unwanted else self.look(job))
@@ -130,10 +145,24 @@ class Follower:
                 return done
         except (ProviderError, ResultStoreError) as exc:
             self._log.warning("job.not_asked_for", job_id=job.job_id, reason=str(exc))
+            look_at = now + _LOOK_AGAIN
             if overdue > _OVERDUE_MAX:
                 lost = Settlement.in_full(job, JobState.EXPIRED, _LOST)
                 return await self._ledger.settle(job, lost, at=now)
-        return await self._ledger.hand_over(job, replace(_handover(job), look_at=now + _LOOK_EVERY))
+        return await self._ledger.hand_over(job, replace(_handover(job), look_at=look_at))
+
+    def _next_look(self, job: Job, now: datetime) -> datetime:
+        """Look at a job that takes long less and less often, and in time at one whose time is over."""
+        pause = max(self._longest_run, min(now - job.held_at, _LOOK_EVERY_MOST))
+        return max(now + _LOOK_AGAIN, min(now + pause, job.due_at or now + pause))
+
+    @property
+    def _longest_run(self) -> timedelta:
+        """A start and an execution: a job that has to wait for neither queue nor retry has ended by then."""
+        return timedelta(milliseconds=self._model.worst_case_gpu_ms)
+
+    def _elapsed_ms(self, job: Job) -> int:
+        return max(0, (self._clock.now() - job.held_at) // timedelta(milliseconds=1))
 
     async def _stopped(self, job: Job) -> ProviderJob:
         for pause in _STOPPED_PAUSES_SECONDS:
@@ -175,7 +204,7 @@ class Follower:
             job,
             tariff,
             began=began,
-            elapsed_ms=max(0, (self._clock.now() - job.held_at) // timedelta(milliseconds=1)),
+            elapsed_ms=self._elapsed_ms(job),
             execution_ms_max=self._model.execution_ms_max,
             wait_ms=wait_ms,
         )

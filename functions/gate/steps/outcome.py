@@ -25,6 +25,9 @@ from gate.ports import ProviderJob, ProviderState, ProviderUsage
 
 _USAGE_PER_HOLD_MAX = 10
 _PLAIN = Operations()
+_LATE_MS = 15_000
+"""How late a provider may stop a job, and how long handing it over may take."""
+_TRIED_TOO_LONG = "The model did not get to an end with this input: its worker died, or did not stop in time."
 
 
 def settlement_for(ended: ProviderJob, job: Job, tariff: Tariff, *, wait_ms: int) -> Settlement:
@@ -112,6 +115,33 @@ def settlement_when_stopped(
     return msgspec.structs.replace(
         settlement, failure_code=JobCancelledError.code, failure=JobCancelledError.default_message
     )
+
+
+def is_beyond_hold(seen: ProviderJob, job: Job, *, elapsed_ms: int, execution_ms_max: int) -> bool:
+    """Return whether a job that has not ended takes more at its provider than its hold covers.
+
+    Several tries together do, once more time has passed than is held for one; and so does one try that its provider
+    lets run beyond the execution timeout.
+
+    Args:
+        seen: as its provider tells it.
+        job: as the ledger has it.
+        elapsed_ms: since it was held.
+        execution_ms_max: the timeout that hop 1 set.
+    """
+    if seen.state.final:
+        return False
+    if seen.tried_again:
+        return elapsed_ms > job.held_gpu_ms
+    return seen.delay_ms is not None and elapsed_ms - seen.delay_ms > execution_ms_max + _LATE_MS
+
+
+def settlement_beyond_hold(job: Job) -> Settlement:
+    """Return what a job pays that was stopped for that: its hold.
+
+    What it took beyond it nobody tells but the bill, from which it is counted as overhead (ADR 0013).
+    """
+    return Settlement.in_full(job, JobState.SETTLED, _TRIED_TOO_LONG, code=JobFailedError.code)
 
 
 def failure_of(ended: ProviderJob) -> GateError | None:
