@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, partial
@@ -21,7 +21,6 @@ from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.connections import KeptConnections
 from gate.document_store import DocumentStore
 from gate.domain.api_token import TokenSigner
-from gate.domain.job import Job
 from gate.domain.model import ServedModel
 from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
@@ -37,6 +36,7 @@ from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
+from gate.steps.following import Follower
 from gate.steps.policy import Policies
 from gate.steps.results import ResultStore
 from gate.steps.webhooks import Webhooks
@@ -73,10 +73,8 @@ class Hop1:
     clock: Clock
     log: EventLog
     sweeper: Sweeper
-    stop: Callable[[Job], Awaitable[Job]]
-    """Stops a running job at its provider, and settles it."""
-    visit: Callable[[Job], Awaitable[Job]]
-    """Does what is due for a running job."""
+    follower: Follower
+    """Stops a running job at its provider and settles it, or does what is due for it."""
     results: ResultStore | None
     infer: ASGIApp
     submit: ASGIApp
@@ -157,8 +155,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         clock=clock,
         log=log,
         sweeper=Sweeper(ledger=store, policies=policies, clock=clock, log=log, visit=gate.follower.visit),
-        stop=gate.follower.stop,
-        visit=gate.follower.visit,
+        follower=gate.follower,
         results=results,
         infer=switch.around(callables.infer),
         submit=switch.around(callables.submit),

@@ -393,11 +393,3 @@ class Streams(Protocol):
             ProviderError: as `Provider.submit`, at any point of the iteration.
         """
         ...
-
-
-class Notifier(Protocol):
-    """Tells the operator."""
-
-    def notify(self, event: str, **fields: object) -> None:
-        """Say that something needs the operator's eye. Never raises, never blocks for long."""
-        ...

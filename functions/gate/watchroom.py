@@ -86,7 +86,7 @@ def make_watchroom(hop1: Hop1, *, control: ProviderControl | None = None) -> Wat
         control=control,
         alarm=alarm,
         bounds=_bounds(settings),
-        visit=hop1.visit,
+        visit=hop1.follower.visit,
         clock=hop1.clock,
         log=hop1.log,
     )
@@ -98,7 +98,7 @@ def make_watchroom(hop1: Hop1, *, control: ProviderControl | None = None) -> Wat
             clock=hop1.clock,
             log=hop1.log,
             control=control,
-            stop=hop1.stop,
+            stop=hop1.follower.stop,
             billing=_billing(settings),
         ),
         reconciler=_reconciler(hop1, control, alarm) if control else None,

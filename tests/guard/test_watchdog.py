@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -118,7 +117,8 @@ async def test_when_a_job_was_tried_again_every_running_one_is_looked_at(
         raise ProviderUnavailableError("away")
 
     monkeypatch.setattr(type(hop1.provider), "health", health)
-    watchdog = make_watchroom(replace(hop1, visit=visit), control=ScriptedControl()).watchdog
+    monkeypatch.setattr(hop1.follower, "visit", visit)
+    watchdog = make_watchroom(hop1, control=ScriptedControl()).watchdog
     for name in ("waited-for", "one", "other"):
         job = make_job(job_id=name, held_at=hop1.clock.now())
         await hop1.store.hold(job, make_moves(job, config=CONFIG))

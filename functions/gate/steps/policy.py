@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -26,13 +26,21 @@ from gate.domain.plan import (
     with_overrides,
 )
 from gate.errors import ForbiddenError, PolicyError
-from gate.ports import Caller, Clock, Documents, Notifier
+from gate.ports import Caller, Clock, Documents
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
 
 CONFIG_PATH = "gate/config"
 _CACHED_MAX = 10_000
 _NOBODY_SPECIAL = UserPolicy()
+
+
+class Notifier(Protocol):
+    """Tells the operator."""
+
+    def notify(self, event: str, **fields: object) -> None:
+        """Say that something needs the operator's eye. Never raises, never blocks for long."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
