@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -18,13 +19,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gate.domain.job import JobState, Settlement
-from gate.money import Spent
+from gate.money import Spent, gpu_price
 from gate.settings import LedgerKind
 from gate.steps import history
+from tests.api.world import listening
 from tests.cli.conftest import Operator
 from tests.emulators import firestore_emulator, fresh_project
-from tests.makers import FakeClock, make_job
+from tests.makers import NOON, FakeClock, make_job
 from twohop.cli import cli
+from twohop.cloud.app import CONTROL_KEY, ENDPOINT_ID, make_cloud_app
+from twohop.cloud.cloud import Cloud, Endpoint, Work
+from twohop.cloud.worker import LoopTimers
 from twohop.cost.book import book_of
 from twohop.cost.compare import hardware_names
 from twohop.cost.forecast import forecast
@@ -40,7 +45,7 @@ SMALL = "--calls 2000 --seconds 1.5"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with no ledger and no settings in it."""
     monkeypatch.chdir(tmp_path)
-    for name in ("LEDGER", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "SQLITE_PATH", "HARDWARE"):
+    for name in ("LEDGER", "GCLOUD_PROJECT", "GOOGLE_CLOUD_PROJECT", "SQLITE_PATH", "HARDWARE", "RUNPOD_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -223,6 +228,38 @@ def test_the_worst_case_names_its_limit_and_its_remedy(folder: Path) -> None:
     assert found["gpu_bounds"][0]["microdollars_per_day"] == 5_000_000
     assert types("--worst --fail-above 1").exit_code == 1
     assert types("--worst --fail-above 1000000").exit_code == 0
+
+
+async def test_the_worst_case_asks_the_provider_for_its_max_workers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of RunPod's management API, with the key that may read it; one that it does not know is a hint, not an end."""
+    price = gpu_price("runpod/ADA_24", on=date(2026, 11, 25))
+    cloud = Cloud(
+        timers=LoopTimers(),
+        prices=[(0.0, price)],
+        work=lambda _: Work(execution_ms=1),
+        endpoint=Endpoint(workers_max=7),
+    )
+    async with listening(make_cloud_app(cloud, epoch=NOON)) as url:
+        settings = {"RUNPOD_ENDPOINT_ID": ENDPOINT_ID, "RUNPOD_CONTROL_URL": url, "RUNPOD_CONTROL_KEY": CONTROL_KEY}
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        asked = await asyncio.to_thread(types, "--worst --hardware runpod/ADA_24")
+        read = await asyncio.to_thread(reads, "--worst --hardware runpod/ADA_24")
+        monkeypatch.setenv("RUNPOD_CONTROL_KEY", "rpa_UNKNOWN")
+        refused = await asyncio.to_thread(types, "--worst --hardware runpod/ADA_24")
+
+    by_name = {bound["name"]: bound for bound in read["gpu_bounds"]}
+    # 7 x $1.116
+    assert by_name["the workers"]["microdollars_per_hour"] == 7_812_000
+    # An hour of seven workers is less than the starter's $5 a day; 72 minutes of them are more than 24 h are less.
+    assert read["without_jobs"]["microdollars_per_day"] == 7_812_000 * 72 // 60
+    assert "max workers: 7, as the provider says now" in asked.stderr
+    assert "7 of runpod/ADA_24 at $1.1160 an hour" in " ".join(asked.stdout.split())
+    assert "the provider does not say its max workers: runpod: HTTP 401" in refused.stderr
+    assert "max workers: 5, a new account's at runpod" in refused.stderr
+    assert "rpa_" not in refused.stderr + asked.stderr + asked.stdout
 
 
 def test_what_the_worst_case_takes_for_granted_is_shown_and_can_be_changed(folder: Path) -> None:

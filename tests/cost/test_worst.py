@@ -99,6 +99,36 @@ def test_a_budget_that_does_not_hold_for_everybody_bounds_nothing(changes: dict[
     assert worst_case(replace(CONFIGURED, config=config)).binding().name == "the workers"
 
 
+@pytest.mark.parametrize(
+    ("changes", "an_hour", "a_day"),
+    [
+        # The workers bind what jobs cost: there are no others.
+        pytest.param({}, 0, 0, id="workers-bind"),
+        # 3 x $1.116 x 72 minutes; in an hour the workers bind.
+        pytest.param({"budget_microdollars_per_day": 5_000_000}, 0, 4_017_600, id="late-on-the-budget"),
+        # $3.348 an hour - $1
+        pytest.param({"budget_microdollars_per_hour": 1_000_000}, 2_348_000, 4_017_600, id="hour"),
+        # 24 x $3.348 - $79
+        pytest.param({"budget_microdollars_per_day": 79_000_000}, 0, 1_352_000, id="nothing-beyond-all-workers"),
+        # 24 x $3.348 - $5
+        pytest.param(
+            {"budget_microdollars_per_day": 5_000_000, "count_overhead": False}, 0, 75_352_000, id="not-counted"
+        ),
+        pytest.param({"workers_max": None, "account_microdollars_per_hour": None}, 0, 0, id="nobody-knows"),
+    ],
+)
+def test_workers_without_a_job_cost_what_the_budget_does_not_know_yet(
+    changes: dict[str, Any], an_hour: int, a_day: int
+) -> None:
+    """They are beside the budget until the reconciliation has counted their hour, and then in it."""
+    found = worst_case(configured(**changes))
+
+    beside = found.without_jobs
+    assert (beside.microdollars_per_hour, beside.microdollars_per_day) == (an_hour, a_day)
+    refused = sum(one.microdollars_per_day for one in found.refused)
+    assert found.microdollars_per_day == found.binding().microdollars_per_day + a_day + refused
+
+
 def test_a_shorter_timeout_makes_plans_of_few_calls_cheaper() -> None:
     """Twenty calls a day cost at most twenty times what a job can cost until its timeout."""
     plan = msgspec.structs.replace(STARTER_PLANS["free"], requests_per_day=1)

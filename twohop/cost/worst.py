@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gate.domain.plan import NO_BUDGET, Budget, Cohort, GateConfig, Plan
@@ -14,6 +14,9 @@ from twohop.cost.deployed import Function
 from twohop.cost.refused import refused
 
 _NANODOLLARS_PER_MICRODOLLAR = 1000
+_ON_THE_BUDGET_AFTER_MINUTES = 72
+"""The reconciliation counts the hour before it, twelve minutes after each hour (ADR 0013)."""
+_WITHOUT_JOBS = "workers without a job"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,8 @@ class Worst:
     """Every limit on what admitted jobs cost; the lowest binds."""
     refused: tuple[Bound, ...]
     """What hop 1 costs all the same, whomever it refuses."""
+    without_jobs: Bound
+    """What workers can cost beside that which run without a job: the budget knows of them some time later."""
 
     def binding(self, *, hour: bool = False) -> Bound:
         """Return the limit that binds."""
@@ -62,34 +67,67 @@ class Worst:
     @property
     def microdollars_per_hour(self) -> int:
         """All together, in the worst hour."""
-        return self.binding(hour=True).microdollars_per_hour + sum(one.microdollars_per_hour for one in self.refused)
+        rest = sum(one.microdollars_per_hour for one in (self.without_jobs, *self.refused))
+        return self.binding(hour=True).microdollars_per_hour + rest
 
     @property
     def microdollars_per_day(self) -> int:
         """All together, in the worst day."""
-        return self.binding().microdollars_per_day + sum(one.microdollars_per_day for one in self.refused)
+        rest = sum(one.microdollars_per_day for one in (self.without_jobs, *self.refused))
+        return self.binding().microdollars_per_day + rest
 
 
 def worst_case(configured: Configured) -> Worst:
     """Return the most that can be lost.
 
     What is admitted costs at most the budget, because every job's worst case is held before it runs; workers and the
-    provider's account bound the same bill from below. What is refused is bounded by the instances alone.
+    provider's account bound the same bill, and what workers cost that have no job. What is refused is bounded by the
+    instances alone.
     """
     its = refused(
         configured.functions, book=configured.book, gate_vcpus=configured.gate_vcpus, assumed=configured.assumed
     )
-    return Worst(gpu_bounds=tuple(_gpu_bounds(configured)), refused=tuple(its))
+    jobs, of_provider = tuple(_of_jobs(configured)), tuple(_of_provider(configured))
+    return Worst(
+        gpu_bounds=(*jobs, *of_provider),
+        refused=tuple(its),
+        without_jobs=_without_jobs(jobs, of_provider, counted=configured.config.count_overhead),
+    )
 
 
-def _gpu_bounds(configured: Configured) -> Iterator[Bound]:
+def _of_jobs(configured: Configured) -> Iterator[Bound]:
     config = configured.config
     yield from _of_budget("budget", config.budget, "gate/config holds no more than this in")
     model = config.model_budgets.get(configured.model, NO_BUDGET)
     yield from _of_budget(f"budget of {configured.model}", model, "the only model holds no more than this in")
     yield from _of_cohorts(config)
     yield _of_plans(configured)
-    yield from _of_provider(configured)
+
+
+def _without_jobs(jobs: Sequence[Bound], of_provider: Sequence[Bound], *, counted: bool) -> Bound:
+    """Return what workers cost beyond what jobs can: until the budget has it, or as far as the provider goes."""
+    if not of_provider:
+        because = "nobody says how many workers there may be: give --workers"
+        return Bound(name=_WITHOUT_JOBS, microdollars_per_hour=0, microdollars_per_day=0, because=because)
+    hour, day = min(of_provider, key=_an_hour), min(of_provider, key=_a_day)
+    most_day = _a_day(day) - min(map(_a_day, jobs))
+    seen_late = _an_hour(hour) * _ON_THE_BUDGET_AFTER_MINUTES // 60
+    return Bound(
+        name=_WITHOUT_JOBS,
+        microdollars_per_hour=max(0, _an_hour(hour) - min(map(_an_hour, jobs))),
+        microdollars_per_day=max(0, min(most_day, seen_late) if counted else most_day),
+        because=f"{day.name}, until it is on the budget, {_ON_THE_BUDGET_AFTER_MINUTES} minutes later"
+        if counted
+        else f"{day.name}; count_overhead is off, so no budget knows of them",
+    )
+
+
+def _an_hour(bound: Bound) -> int:
+    return bound.microdollars_per_hour
+
+
+def _a_day(bound: Bound) -> int:
+    return bound.microdollars_per_day
 
 
 def _of_budget(name: str, budget: Budget, words: str) -> Iterator[Bound]:
@@ -154,5 +192,5 @@ def _of_provider(configured: Configured) -> Iterator[Bound]:
         because = f"{workers} of {configured.book.gpu.hardware} at ${rate / 1e6:,.4f} an hour"
         yield hourly_bound("the workers", rate * workers, because)
     if (account := configured.account_microdollars_per_hour) is not None:
-        because = "the provider stops an account that spends more in an hour"
+        because = "the provider stops an account that spends more in an hour, unless it was raised"
         yield hourly_bound("the provider's account", account, because)

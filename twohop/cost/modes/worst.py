@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate import prices
 from gate.bootstrap import served_model
+from gate.control import ProviderControl
 from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
 from gate.errors import ProviderError, SettingsError
 from gate.providers import open_control
@@ -47,6 +48,8 @@ def worst(session: Session, typed: Typed, *, as_json: bool, explain: str | None,
     """Show the most that can be lost with what is configured; return it for a day."""
     env = {**_UNNAMED, **read_env_file(Path("functions/.env")), **os.environ}
     env |= {"HARDWARE": typed.hardware} if typed.hardware else {}
+    if key := env.get("RUNPOD_CONTROL_KEY"):
+        env.setdefault("RUNPOD_API_KEY", key)  # Nothing is asked of the job API, which is what that one is for.
     configured = _configured(session, env, typed)
     found = worst_case(configured)
     if explain:
@@ -73,7 +76,10 @@ def _configured(session: Session, env: Mapping[str, str], typed: Typed) -> Confi
     workers = typed.workers_max if typed.workers_max is not None else _workers_max(settings, env)
     if workers is None and account:
         workers = account.workers_max
-        hint(f"max workers: {workers}, the default of {book.provider}; with RUNPOD_API_KEY set, it is asked")
+        hint(
+            f"max workers: {workers}, a new account's at {book.provider}; it is asked if RUNPOD_ENDPOINT_ID and "
+            "RUNPOD_CONTROL_KEY are set"
+        )
     return Configured(
         book=book,
         functions=tuple(functions()),
@@ -96,32 +102,54 @@ def _workers_max(settings: Settings, env: Mapping[str, str]) -> int | None:
         return None
     try:
         control = open_control(settings)
-        return asyncio.run(control.capacity()).workers_max if control else None
+        workers = asyncio.run(_asked(control)) if control else None
     except (ProviderError, SettingsError) as exc:
         hint(f"the provider does not say its max workers: {exc}")
         return None
+    if workers is not None:
+        hint(f"max workers: {workers}, as the provider says now")
+    return workers
+
+
+async def _asked(control: ProviderControl) -> int:
+    try:
+        return (await control.capacity()).workers_max
+    finally:
+        await control.close()
 
 
 def _show(found: Worst, configured: Configured) -> None:
-    binding, best = found.binding(), remedies(configured)[0]
+    best = remedies(configured)[0]
     hour, day = tables.money(found.microdollars_per_hour), tables.money(found.microdollars_per_day)
-    show(f"with these settings the most that you can lose is {hour} an hour, {day} a day, because")
-    show(f"  {binding.name} binds what jobs cost: {binding.because}", "")
-    show(tables.bounds_table(found.gpu_bounds, binding=binding), "", "traffic that is refused costs at most:", "")
-    show(tables.bounds_table(found.refused), "")
+    show(
+        f"with these settings the most that you can lose is {hour} an hour, {day} a day, because",
+        *_because(found),
+        "",
+    )
+    show(tables.bounds_table(found.gpu_bounds, binding=found.binding()), "", "traffic that is refused costs at most:")
+    show("", tables.bounds_table(found.refused), "")
     show(
         f"what lowers it most: {best.setting}, {best.change}: {tables.money(best.microdollars_per_day)} a day, "
         f"{tables.money(best.saved_microdollars_per_day)} less"
     )
     hint(f"--explain {_ASSUMED} shows what is taken for granted; each may stand under worst: in twohop-cost.yaml")
-    hint("what is billed and no job's is on the budget 72 minutes later; till then its max workers bound it")
+
+
+def _because(found: Worst) -> Iterator[str]:
+    day, hour, idle = found.binding(), found.binding(hour=True), found.without_jobs
+    refused = tables.money(sum(one.microdollars_per_day for one in found.refused))
+    yield f"- jobs cost at most {tables.money(day.microdollars_per_day)} a day by {day.name}: {day.because}"
+    if hour is not day:
+        yield f"- and {tables.money(hour.microdollars_per_hour)} an hour by {hour.name}: {hour.because}"
+    yield f"- {idle.name} cost at most {tables.money(idle.microdollars_per_day)} a day by {idle.because}"
+    yield f"- refused traffic costs at most {refused} a day by max_instances: {found.refused[0].because}"
 
 
 def _explain(found: Worst, configured: Configured, name: str) -> None:
     if name == _ASSUMED:
         show(tables.assumed_table(configured.assumed))
         return
-    bounds = {bound.name: bound for bound in (*found.gpu_bounds, *found.refused)}
+    bounds = {bound.name: bound for bound in (*found.gpu_bounds, found.without_jobs, *found.refused)}
     if name not in bounds:
         raise BadInputError(f"there is no limit {name!r}; there are: {', '.join((_ASSUMED, *bounds))}")
     one = bounds[name]
