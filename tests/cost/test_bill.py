@@ -139,9 +139,9 @@ def _held_one_by_one() -> Lived:
                 # A call of 29.8 s is looked into 14 times, and read as its caller's policy and an hour later: 16 M.
                 # Twelve instances, each with a call every 31.1 s, which finds the plan old: 1 M; as long as a call
                 # waits, the configuration is read every 10 s of 30 M: 3 M; a sign of life at every 20th: 50 004.
-                # Schedules: 30 x (288 x 13 + 1 440 x 5 + 24 x 2) = 329 760. 20 379 764 - 1.5 M free = 18 879 764 x
-                # $0.0000003 = $5.6639292
-                "firestore_reads": 5_663_930,
+                # Schedules: 30 x (288 x 13 + 1 440 x 6 + 24 x 4) = 374 400. 20 424 404 - 1.5 M free = 18 924 404 x
+                # $0.0000003 = $5.6773212
+                "firestore_reads": 5_677_322,
             },
             id="hold",
         ),
@@ -156,8 +156,8 @@ def _held_one_by_one() -> Lived:
                 "firestore_writes": 5_769_072,
                 # Fifteen polls, policy, webhook, an hour later: 18 M. One instance; every fourth call comes 10.4 s
                 # after the one that read configuration and plan: 500 000; every 232nd asks for a sign of life: 4 311.
-                # With 329 760 by schedules 18 834 071 - 1.5 M = 17 334 071 x $0.0000003 = $5.2002213
-                "firestore_reads": 5_200_222,
+                # With 374 400 by schedules 18 878 711 - 1.5 M = 17 378 711 x $0.0000003 = $5.2136133
+                "firestore_reads": 5_213_614,
             },
             id="poll",
         ),
@@ -168,8 +168,8 @@ def _held_one_by_one() -> Lived:
                 "requests": 21_024,
                 # 2 052 560 x 0.2 s = 410 512 - 180 000 = 230 512 x $0.000024
                 "vcpu_seconds": 5_532_288,
-                # 5 M + 500 000 + 4 311 + 329 760 - 1.5 M = 4 334 071 x $0.0000003 = $1.3002213
-                "firestore_reads": 1_300_222,
+                # 5 M + 500 000 + 4 311 + 374 400 - 1.5 M = 4 378 711 x $0.0000003 = $1.3136133
+                "firestore_reads": 1_313_614,
             },
             id="webhook",
         ),
