@@ -19,8 +19,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.engines.early.relay import RelayEngine
-from worker.engines.folder import find_folder
 from worker.errors import WorkerError
+from worker.folder import find_folder
 from worker.log import EventLog
 from worker.settings import PACKAGED_MODEL, Settings
 from worker.start import start

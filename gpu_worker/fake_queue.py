@@ -27,9 +27,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 
 from gate import wire
 from worker.clock import SystemClock
-from worker.queue.fake import FakeQueue
-from worker.queue.faults import Call, Fault, Faults, parse_chance
-from worker.queue.ledger import Ledger
+from worker.queue.fake.faults import Call, Fault, Faults, parse_chance
+from worker.queue.fake.ledger import Ledger
+from worker.queue.fake.server import FakeQueue
 
 _VALID_MS = 600_000
 _STOP_SECONDS_MAX = 40

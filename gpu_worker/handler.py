@@ -27,15 +27,15 @@ from typing import Any, Protocol
 sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 
 from gate import wire
+from worker.batching.request import Sink
 from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
+from worker.jobs.parts import Parts
+from worker.jobs.service import Service
 from worker.log import EventLog
-from worker.parts import Parts
 from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
-from worker.service import Service
 from worker.settings import Settings
-from worker.sink import Sink
 
 StreamHandler = Callable[[dict[str, Any]], AsyncIterator[Any]]
 

@@ -1,7 +1,7 @@
 """The worker behind plain HTTP, for every host that runs a container with a port: `python gpu_worker/server.py`.
 
-`worker/settings.py` lists the environment variables; WORKER_SECRET is the one that must be set. `worker/app.py` lists
-the routes.
+`worker/settings.py` lists the environment variables; WORKER_SECRET is the one that must be set. `worker/http/app.py`
+lists the routes.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 
 from worker.clock import SystemClock
-from worker.ending import end_soon
 from worker.engines import open_engine
 from worker.errors import SettingsError
+from worker.hardware.failures import end_soon
+from worker.jobs.service import Service
 from worker.log import EventLog
-from worker.service import Service
 from worker.settings import Settings
 
 
@@ -33,7 +33,7 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:
         sys.exit(f"the worker does not start: {exc}")
-    from worker.http import serve  # uvicorn and Starlette, after the settings are known to be right
+    from worker.http.life import serve  # uvicorn and Starlette, after the settings are known to be right
 
     service = Service(settings, clock=clock, log=log, on_broken=end_soon)
     serving = serve(settings, service, open_engine=partial(open_engine, settings), log=log, began_ms=began_ms)

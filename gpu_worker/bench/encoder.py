@@ -28,7 +28,7 @@ _LOADED = "import torch; torch.set_num_threads(1); from pathlib import Path; fol
 _STARTS = {
     "packed": "from worker.engines.packed.encoder import PackedEncoder; "
     "from worker.engines.packed.tokenizer import PackedTokenizer; "
-    "from worker.engines.packed.pooling import pool; from worker.engines.packed.modes import Pooling; "
+    "from worker.engines.packed.pooling import pool; from worker.folder import Pooling; "
     "encoder = PackedEncoder.load(folder, dtype=torch.float32, device='cpu'); "
     "tokenizer = PackedTokenizer.load(folder, encoder.shape); "
     "pool(encoder.forward([tokenizer.encode(['hello'])[0].ids]), Pooling.MEAN)",
@@ -92,8 +92,8 @@ def _sorted(model: Any, texts: Sequences) -> list[Any]:
 
 def _packed(folder: Path, dtype: Any) -> Variant:
     from worker.engines.packed.encoder import PackedEncoder  # imports torch
-    from worker.engines.packed.modes import Pooling
     from worker.engines.packed.pooling import pool  # as above
+    from worker.folder import Pooling
 
     encoder = PackedEncoder.load(folder, dtype=dtype, device="cpu")
     return lambda texts: [pool(encoder.forward(batch), Pooling.MEAN) for batch in _batches(texts)]

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.figures import quantile
+from worker.batching.request import Sink
 from worker.log import EventLog
 from worker.queue import QueueSettings, run_queue
-from worker.queue.fake import FakeQueue
-from worker.sink import Sink
+from worker.queue.fake.server import FakeQueue
 
 _PLACE = Path(__file__).resolve().parents[1]
 _HANDLER_MS = 5

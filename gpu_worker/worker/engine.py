@@ -2,7 +2,7 @@
 
 An engine works in three steps, so that requests which arrive together run together: `prepare` turns a request into
 items (tokens, say), `compute` runs items of any requests in one go, and the work's own `finish` turns its items' rows
-into the request's outputs. `worker.batcher` decides which items go together.
+into the request's outputs. `worker.batching.batcher` decides which items go together.
 """
 
 from __future__ import annotations

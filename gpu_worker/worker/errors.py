@@ -11,7 +11,7 @@
         ├── TooLargeError            more bytes than a job may have
         ├── TooSlowError             its body does not come
         ├── InputError               the input is at fault
-        ├── OwnCodeError             the owner's own code failed (in `worker.own_code`)
+        ├── OwnCodeError             the owner's own code failed (in `worker.owner.code`)
         └── UnavailableError         not now: starting, stopping, or full
             └── UnfinishedError          it was begun, and the worker had to stop
 

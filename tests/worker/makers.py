@@ -12,8 +12,8 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Item, Work
+from worker.jobs.service import Service
 from worker.log import EventLog
-from worker.service import Service
 from worker.settings import Limits, Settings, Task
 
 SECRET = "a-secret-of-the-tests-" + "0" * 32

@@ -11,8 +11,8 @@ import pytest
 
 from gate import wire
 from tests.worker.makers import FOREIGN_SECRET, NOON_MS, Bench, make_request
-from worker.app import make_app
-from worker.door import Door
+from worker.http.app import make_app
+from worker.http.door import Door
 
 
 class Front:

@@ -14,10 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gate import wire
 from tests.worker.makers import MODEL, NOON_MS, SECRET, Bench, make_request
-from worker.app import make_app
-from worker.door import Door
 from worker.engine import Item, Work
-from worker.parts import Made, Parts
+from worker.http.app import make_app
+from worker.http.door import Door
+from worker.jobs.parts import Made, Parts
 
 
 class SlowEngine:

@@ -12,11 +12,11 @@ import pytest
 
 from gate import wire
 from tests.worker.makers import NOON_MS, FakeClock
-from worker.batcher import Batcher
+from worker.batching.batcher import Batcher
+from worker.batching.request import Computed
 from worker.engine import Item, Work
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
 from worker.log import EventLog
-from worker.request import Computed
 
 LATER_MS = NOON_MS + 60_000
 

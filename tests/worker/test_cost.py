@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cost import CostModel
+from worker.batching.cost import CostModel
 
 
 def test_nothing_is_predicted_before_anything_ran() -> None:

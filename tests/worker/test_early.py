@@ -12,8 +12,8 @@ from worker.engine import Engine
 from worker.engines import open_engine
 from worker.engines.early.embeddings import EarlyEmbeddingsEngine
 from worker.engines.early.relay import COSINE_MIN, RelayEngine
-from worker.engines.folder import find_folder
 from worker.errors import InputError
+from worker.folder import find_folder
 from worker.settings import Limits, Settings
 from worker.start import warm_up
 

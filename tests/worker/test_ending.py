@@ -13,7 +13,7 @@ def test_it_ends_as_a_failure_though_its_threads_are_busy() -> None:
     """A process that cannot compute is billed until it is gone, so nothing may hold it up."""
     script = (
         f"import sys, threading; sys.path.insert(0, {str(WORKER)!r})\n"
-        "from worker.ending import end_soon\n"
+        "from worker.hardware.failures import end_soon\n"
         "end_soon(); threading.Event().wait()"
     )
 

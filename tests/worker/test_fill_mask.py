@@ -9,8 +9,8 @@ import pytest
 
 from tests.worker.tiny import VOCABULARY, make_model, open_model, run, run_together
 from worker.engine import Engine
-from worker.engines.folder import read_task
 from worker.errors import InputError
+from worker.folder import read_task
 from worker.settings import Task
 
 TEXTS = ["Ann lives in [MASK].", "[MASK]", "the film was not very [MASK], and not very long was the film?"]

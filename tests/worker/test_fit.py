@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.fit import Fit
+from worker.batching.fit import Fit
 
 
 def settle(fit: Fit, memory_tokens: int, batches: int) -> int:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from worker.handover import Handover
+from worker.jobs.handover import Handover
 
 
 async def test_a_thousand_waiters_each_get_their_own_from_several_threads() -> None:

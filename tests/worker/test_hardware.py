@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from worker.engines.devices import device_errors
-from worker.engines.hardware import Device, check_attention, choose_device, choose_dtype, choose_place
-from worker.engines.machine import read_devices, read_host_memory
-from worker.engines.memory import Need
 from worker.errors import BrokenDeviceError, ModelError, OutOfMemoryError
+from worker.hardware.choices import Device, check_attention, choose_device, choose_dtype, choose_place
+from worker.hardware.failures import device_errors
+from worker.hardware.machine import read_devices, read_host_memory
+from worker.hardware.need import Need
 from worker.settings import Attention, DeviceMap, Dtype, Hardware
 
 GIB = 1 << 30

@@ -17,9 +17,9 @@ from tests.worker.makers import SECRET, Bench, EchoEngine, make_request
 from tests.worker.tiny import make_model, open_model, run, run_together
 from worker.engine import Engine
 from worker.errors import InputError, ModelError, OutOfMemoryError
-from worker.hooks import open_own
 from worker.log import EventLog
-from worker.own_code import OwnCodeError
+from worker.owner.around import open_own
+from worker.owner.code import OwnCodeError
 from worker.settings import Limits, Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "your-own-code.md"

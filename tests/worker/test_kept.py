@@ -12,9 +12,9 @@ from starlette.applications import Starlette
 
 from gate import wire
 from tests.worker.makers import FOREIGN_SECRET, NOON_MS, SECRET, Bench, make_request
-from worker.door import Door
-from worker.kept import KeptJobs
-from worker.kept_routes import KeptRoutes
+from worker.http.door import Door
+from worker.http.kept import KeptJobs
+from worker.http.kept_routes import KeptRoutes
 
 HOOK = "https://hop1.example/webhook?job=a&proof=b"
 
@@ -91,7 +91,7 @@ async def test_one_that_takes_longer_goes_on_and_can_be_asked_for(front: Front) 
 async def test_its_end_is_told_and_told_again_until_somebody_hears(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.kept._WEBHOOK_PAUSES_SECONDS", (0, 0, 0))
+    monkeypatch.setattr("worker.http.kept._WEBHOOK_PAUSES_SECONDS", (0, 0, 0))
     front.away = 1
 
     await front.run("a", webhook=HOOK)
@@ -172,7 +172,7 @@ async def test_a_result_is_kept_for_half_an_hour(front: Front) -> None:
 
 async def test_the_oldest_results_go_when_there_is_too_much(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is asked for nothing must not run out of memory."""
-    monkeypatch.setattr("worker.kept._KEPT_BYTES_MAX", 1_100)
+    monkeypatch.setattr("worker.http.kept._KEPT_BYTES_MAX", 1_100)
     first = (await front.run("x" * 500)).json()["id"]
     await front.ended(first)
     second = (await front.run("x" * 500)).json()["id"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gate import wire
 from tests.worker.makers import FOREIGN_SECRET, NOON_MS, PREVIOUS_SECRET, SECRET, FakeClock, make_request
 from worker.errors import RefusedError, ReplayedError, UnauthenticatedError, UnavailableError
-from worker.keys import KeyCheck, ReplayMemory
+from worker.jobs.keys import KeyCheck, ReplayMemory
 
 
 def make_check(*secrets: str, clock: FakeClock | None = None, entries_max: int = 100) -> KeyCheck:

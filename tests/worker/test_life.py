@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.life import Life, Part
+from worker.usage.life import Life, Part
 
 
 @dataclass

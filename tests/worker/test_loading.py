@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from tests.worker import tiny
-from worker.engines import exactness, machine
-from worker.engines.loading import load_model
-from worker.engines.memory import read_stored, weigh, with_work
+from worker.engines.library import exactness
+from worker.engines.library.loading import load_model
 from worker.errors import ModelError
+from worker.hardware import machine
+from worker.hardware.need import read_stored, weigh, with_work
 from worker.log import EventLog
 from worker.settings import Attention, Dtype, Hardware, Quantization
 
@@ -230,7 +231,7 @@ def test_a_model_that_is_stored_quantized_is_run_as_it_is(folder: Path, tmp_path
 
 
 def test_a_missing_package_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.engines.loading.util.find_spec", lambda name: None)
+    monkeypatch.setattr("worker.hardware.plan.util.find_spec", lambda name: None)
 
     with pytest.raises(ModelError, match=r"accelerate and bitsandbytes: pip install -r .*requirements-large"):
         load(folder, quantization=Quantization.FOUR_BITS)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.tiny import make_model, open_model, run, run_together
 from worker.engine import Engine
-from worker.engines.entities import STRATEGIES
+from worker.engines.tasks.entities import STRATEGIES
 from worker.errors import InputError
 
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]

@@ -10,7 +10,7 @@ from typing import Protocol
 from gate import wire
 from twohop.cloud.bill import Life
 from twohop.cloud.jobs import CloudJob
-from worker.life import Life as MeasuredLife
+from worker.usage.life import Life as MeasuredLife
 
 
 class Timers(Protocol):

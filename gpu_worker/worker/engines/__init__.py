@@ -1,4 +1,11 @@
-"""Engines: one module for each task. `open_engine` chooses; nothing here is imported before it is needed."""
+"""Engines, which run a model: `open_engine` chooses one, and nothing here is imported before it is needed.
+
+tasks         one module for each task that reads; a task's engine is over one of the ways to run a model:
+packed        the BERT family, without padding and without `transformers`
+library       any architecture, by `transformers`
+generation    models that write: continuous batching, and sequence to sequence
+early         numpy, while torch is still being imported
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,9 @@ from pathlib import Path
 from typing import assert_never
 
 from worker.engine import Engine
-from worker.engines.folder import check_folder, find_folder, read_layout, read_task
 from worker.engines.packed import supports
 from worker.engines.preferred import PreferredEngine
+from worker.folder import check_folder, find_folder, read_layout, read_task
 from worker.log import EventLog
 from worker.settings import Attention, Hardware, Limits, Quantization, Settings, Task
 
@@ -24,7 +31,7 @@ def open_engine(settings: Settings) -> Engine:
     """
     folder = find_folder(settings.model)
     if settings.code:
-        from worker.hooks import open_own  # most workers have no code of their own
+        from worker.owner.around import open_own  # most workers have no code of their own
 
         return open_own(Path(settings.code), folder, settings.limits, built_in=lambda: _built_in(settings, folder))
     return _built_in(settings, folder)
@@ -51,35 +58,34 @@ def _engine(task: Task, folder: Path, settings: Settings) -> Engine:  # noqa: PL
     limits, hardware = settings.limits, settings.hardware
     match task:
         case Task.EMBEDDINGS:
-            from worker.engines.embeddings import EmbeddingsEngine, PackedEmbeddingsEngine
+            from worker.engines.tasks.embeddings import EmbeddingsEngine, PackedEmbeddingsEngine
 
             return _preferred(
                 read_layout(folder).transformer, PackedEmbeddingsEngine, EmbeddingsEngine, folder, limits, hardware
             )
         case Task.TEXT_CLASSIFICATION:
-            from worker.engines.classification import PackedTextClassificationEngine, TextClassificationEngine
+            from worker.engines.tasks.text_classification import PackedTextClassificationEngine as Packed
+            from worker.engines.tasks.text_classification import TextClassificationEngine
 
-            return _preferred(
-                folder, PackedTextClassificationEngine, TextClassificationEngine, folder, limits, hardware
-            )
+            return _preferred(folder, Packed, TextClassificationEngine, folder, limits, hardware)
         case Task.RERANKING:
-            from worker.engines.reranking import RerankingEngine
+            from worker.engines.tasks.reranking import RerankingEngine
 
             return RerankingEngine(folder, limits, hardware)
         case Task.TOKEN_CLASSIFICATION:
-            from worker.engines.tokens import TokenClassificationEngine
+            from worker.engines.tasks.token_classification import TokenClassificationEngine
 
             return TokenClassificationEngine(folder, limits, hardware)
         case Task.ZERO_SHOT_CLASSIFICATION:
-            from worker.engines.zero_shot import ZeroShotEngine
+            from worker.engines.tasks.zero_shot_classification import ZeroShotEngine
 
             return ZeroShotEngine(folder, limits, hardware)
         case Task.QUESTION_ANSWERING:
-            from worker.engines.answering import QuestionAnsweringEngine
+            from worker.engines.tasks.question_answering import QuestionAnsweringEngine
 
             return QuestionAnsweringEngine(folder, limits, hardware)
         case Task.FILL_MASK:
-            from worker.engines.filling import FillMaskEngine
+            from worker.engines.tasks.fill_mask import FillMaskEngine
 
             return FillMaskEngine(folder, limits, hardware)
         case Task.TEXT_GENERATION:

@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from worker.log import EventLog
-from worker.queue.address import Address
-from worker.queue.client import Client
-from worker.queue.errors import LostError
+from worker.queue.link.address import Address
+from worker.queue.link.client import Client
+from worker.queue.link.errors import LostError
 
 _REASON_CHARS_MAX = 256
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from worker.batching.request import Sink
 from worker.log import EventLog
-from worker.queue.reporter import Reporter
-from worker.queue.result import Result, encode, failure
+from worker.queue.results.reporter import Reporter
+from worker.queue.results.result import Result, encode, failure
+from worker.queue.results.telling import Telling
 from worker.queue.room import Room, Stay
 from worker.queue.taker import Job
-from worker.queue.telling import Telling
-from worker.sink import Sink
 
 _CANCEL_SECONDS_MAX = 1.0
 """How long a handler may take to notice that it was cancelled."""

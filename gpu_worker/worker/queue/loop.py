@@ -15,19 +15,19 @@ from typing import Any
 from worker.clock import Clock, SystemClock
 from worker.errors import UnfinishedError
 from worker.log import EventLog
-from worker.queue.client import Client
-from worker.queue.freeze import watch_for_freezes
 from worker.queue.heartbeat import Heartbeat
 from worker.queue.jobs import Handle, Jobs
-from worker.queue.poster import Poster
-from worker.queue.reporter import Reporter
-from worker.queue.result import encode
+from worker.queue.link.client import Client
+from worker.queue.link.freeze import watch_for_freezes
+from worker.queue.results.poster import Poster
+from worker.queue.results.reporter import Reporter
+from worker.queue.results.result import encode
+from worker.queue.results.spool import Spool
+from worker.queue.results.telling import Telling
 from worker.queue.room import Room
 from worker.queue.settings import QueueSettings
-from worker.queue.spool import Spool
 from worker.queue.stops import listen_for_stops
 from worker.queue.taker import Taker
-from worker.queue.telling import Telling
 
 _REPORT_SECONDS_MAX = 5.0
 """How long results are still brought once every job has ended; the rest goes to the spool."""

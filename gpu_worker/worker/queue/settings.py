@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.errors import SettingsError
-from worker.queue.address import Address
+from worker.queue.link.address import Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 
 from worker.log import EventLog
-from worker.queue.address import Address
-from worker.queue.backoff import Backoff
-from worker.queue.client import Client
-from worker.queue.connection import Reply
-from worker.queue.errors import LostError
+from worker.queue.link.address import Address
+from worker.queue.link.backoff import Backoff
+from worker.queue.link.client import Client
+from worker.queue.link.connection import Reply
+from worker.queue.link.errors import LostError
 from worker.queue.taker import POLL_SECONDS_MAX
 
 

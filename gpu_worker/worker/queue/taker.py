@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from worker.log import EventLog
-from worker.queue.address import Address
-from worker.queue.backoff import Backoff
-from worker.queue.client import Client
-from worker.queue.connection import Reply
-from worker.queue.errors import LostError
+from worker.queue.link.address import Address
+from worker.queue.link.backoff import Backoff
+from worker.queue.link.client import Client
+from worker.queue.link.connection import Reply, retry_after
+from worker.queue.link.errors import LostError
 from worker.queue.room import Room
 
 POLL_SECONDS_MAX = 90.0
@@ -133,9 +133,3 @@ class Taker:
             return 0  # nothing came for as long as we ask; that is no failure
         self._log.warning("queue.unreachable", reason=str(exc))
         return self._lost.next_seconds()
-
-
-def retry_after(reply: Reply) -> float:
-    """Return the seconds that a server asked to be left alone for, 0 if it did not say."""
-    value = reply.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0

@@ -12,11 +12,11 @@ import pytest
 
 from gate import wire
 from tests.worker.generation.makers import DECODERS, load, make_decoder, reference
-from worker.batcher import Batcher
+from worker.batching.batcher import Batcher
+from worker.batching.request import Computed
 from worker.clock import SystemClock
 from worker.errors import InputError, OutOfMemoryError, UnavailableError
 from worker.log import EventLog
-from worker.request import Computed
 
 PROMPTS = ["once upon", "the fox was", "a", "žluťoučký kůň", "there was a long story of the end, and the fox 🐎"]
 FOREVER_MS = 2**60

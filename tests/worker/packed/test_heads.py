@@ -9,9 +9,9 @@ from tests.worker.packed.conftest import Make
 from tests.worker.packed.makers import hidden, plain, sequences
 from worker.engines.packed import Head, read_head
 from worker.engines.packed.heads import SequenceHead, TokenHead
-from worker.engines.packed.modes import Pooling
 from worker.engines.packed.pooling import pool
 from worker.errors import ModelError
+from worker.folder import Pooling
 
 LENGTHS = [3, 38, 1, 17, 17, 9]
 

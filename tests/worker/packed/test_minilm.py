@@ -17,11 +17,11 @@ import transformers
 from tests.worker.packed.makers import hidden
 from worker.engines.packed import read_shape, supports
 from worker.engines.packed.encoder import PackedEncoder
-from worker.engines.packed.modes import Pooling
 from worker.engines.packed.pooling import pool
 from worker.engines.packed.probe import least_cosine
 from worker.engines.packed.tokenizer import PackedTokenizer
 from worker.errors import ModelError
+from worker.folder import Pooling
 
 pytestmark = pytest.mark.model
 
@@ -40,7 +40,7 @@ from pathlib import Path
 from worker.engines.packed import supports
 assert supports(Path({folder!r})) and "torch" not in sys.modules
 import torch
-from worker.engines.packed.modes import Pooling
+from worker.folder import Pooling
 from worker.engines.packed.opening import open_encoder
 from worker.engines.packed.heads import SequenceHead, TokenHead
 from worker.engines.packed.pooling import pool

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from worker.queue.poster import Poster, Refusal
+from worker.queue.results.poster import Poster, Refusal
 
 Answer = Callable[[bytes], bytes | None]
 

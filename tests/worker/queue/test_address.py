@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from worker.errors import SettingsError
-from worker.queue.address import Address
+from worker.queue.link.address import Address
 
 ENV = {
     "RUNPOD_WEBHOOK_GET_JOB": "https://api.example/v2/abc/job-take/$ID?gpu=NVIDIA+L4&v=1",

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tests.worker.queue.workers import STUB, Worker, fake_queue, running
-from worker.queue.fake import FakeQueue
-from worker.queue.faults import Call, Fault, Faults
-from worker.queue.ledger import Ledger
+from worker.queue.fake.faults import Call, Fault, Faults
+from worker.queue.fake.ledger import Ledger
+from worker.queue.fake.server import FakeQueue
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.worker.queue.makers import serving
-from worker.queue.client import Client
-from worker.queue.errors import LostError
+from worker.queue.link.client import Client
+from worker.queue.link.errors import LostError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

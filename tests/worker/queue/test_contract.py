@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tests.worker.queue.workers import STUB, Worker, fake_queue, running
-from worker.queue.fake import FakeQueue
+from worker.queue.fake.server import FakeQueue
 
 
 class QueueLoopContract:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.worker.processes import WORKER, environment
 from tests.worker.queue.workers import STUB
-from worker.queue.faults import Call, Fault, Faults, parse_chance
+from worker.queue.fake.faults import Call, Fault, Faults, parse_chance
 
 
 def run(*arguments: str, spool: Path) -> subprocess.CompletedProcess[str]:

@@ -15,10 +15,10 @@ import pytest
 
 from tests.worker.queue.makers import MovingClock
 from tests.worker.queue.workers import fake_queue
+from worker.batching.request import Sink
 from worker.log import EventLog
 from worker.queue import QueueSettings, run_queue
-from worker.queue.fake import FakeQueue
-from worker.sink import Sink
+from worker.queue.fake.server import FakeQueue
 
 
 class Running:

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from tests.worker.makers import FakeClock
 from tests.worker.queue.makers import MovingClock, ScriptedPoster
 from worker.log import EventLog
-from worker.queue.answered import Answered
-from worker.queue.backoff import Backoff
-from worker.queue.freeze import watch_for_freezes
 from worker.queue.jobs import Handle, Jobs
-from worker.queue.reporter import Reporter
-from worker.queue.result import Result, encode, failure
+from worker.queue.link.backoff import Backoff
+from worker.queue.link.freeze import watch_for_freezes
+from worker.queue.results.answered import Answered
+from worker.queue.results.reporter import Reporter
+from worker.queue.results.result import Result, encode, failure
+from worker.queue.results.spool import Kept, Spool
+from worker.queue.results.telling import Telling
 from worker.queue.room import Room
-from worker.queue.spool import Kept, Spool
-from worker.queue.telling import Telling
 
 
 @pytest.mark.parametrize("field", ["frozen_ms", "drift_ms"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.worker.queue.makers import ScriptedPoster
-from worker.queue.stream import post_stream
+from worker.queue.results.stream import post_stream
 
 
 async def tokens(count: int, *, seconds: float = 0) -> AsyncIterator[str]:

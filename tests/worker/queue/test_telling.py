@@ -11,11 +11,11 @@ import pytest
 
 from tests.worker.queue.makers import ScriptedPoster
 from tests.worker.queue.workers import fake_queue
+from worker.batching.request import Sink
 from worker.log import EventLog
 from worker.queue import QueueSettings, run_queue
-from worker.queue.faults import Call, Fault, Faults
-from worker.queue.telling import Telling
-from worker.sink import Sink
+from worker.queue.fake.faults import Call, Fault, Faults
+from worker.queue.results.telling import Telling
 
 PIECES = [f"piece {number} žluťoučký; " for number in range(40)]
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from worker.queue import client as client_module
-from worker.queue.client import Client
-from worker.queue.errors import LostError
+from worker.queue.link import client as client_module
+from worker.queue.link.client import Client
+from worker.queue.link.errors import LostError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from worker.queue.fake import FakeQueue
-from worker.queue.faults import Faults
+from worker.queue.fake.faults import Faults
+from worker.queue.fake.server import FakeQueue
 
 STUB = Path(__file__).resolve().parent / "stub.py"
 NO_CHECKS = {"RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true", "RUNPOD_SKIP_GPU_CHECK": "true"}

@@ -9,9 +9,9 @@ import numpy as np
 
 from worker.engine import Item
 from worker.engines.early.encoder import NumpyEncoder
-from worker.engines.embeddings import PackedEmbeddingsEngine
 from worker.engines.packed import read_shape
 from worker.engines.packed.tokenizer import PackedTokenizer
+from worker.engines.tasks.embeddings import PackedEmbeddingsEngine
 from worker.errors import OutOfMemoryError
 
 

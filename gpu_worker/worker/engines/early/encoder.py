@@ -16,9 +16,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from worker.engines.packed import names
-from worker.engines.packed.files import todays_name, weight_files
 from worker.engines.packed.shapes import Activation, Shape, read_shape
 from worker.errors import ModelError
+from worker.folder import todays_name, weight_files
 
 Array = npt.NDArray[np.float32]
 _Pair = tuple[Array, Array]

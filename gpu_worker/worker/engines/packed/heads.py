@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from worker.engines.packed import names
 from worker.engines.packed.encoder import Packed
-from worker.engines.packed.modes import Pooling
 from worker.engines.packed.pooling import pool
 from worker.engines.packed.shapes import Shape
 from worker.engines.packed.weights import Weights
+from worker.folder import Pooling
 
 _Affine = tuple[Tensor, Tensor]
 

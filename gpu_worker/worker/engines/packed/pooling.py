@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engines.packed.encoder import Packed
-from worker.engines.packed.modes import Pooling
+from worker.folder import Pooling
 
 
 @torch.inference_mode()

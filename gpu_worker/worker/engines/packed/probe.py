@@ -18,9 +18,9 @@ from worker.engines.packed.encoder import PackedEncoder
 from worker.engines.packed.layer import Layer, Norm
 from worker.engines.packed.layout import lay_out
 from worker.engines.packed.linear import make_linear
-from worker.engines.packed.modes import Pooling
 from worker.engines.packed.pooling import pool
 from worker.engines.packed.shapes import Shape
+from worker.folder import Pooling
 
 COSINE_MIN = 0.999
 """Below it a faster dtype is not used."""

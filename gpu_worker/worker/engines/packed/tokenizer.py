@@ -11,9 +11,9 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import BertNormalizer
 
-from worker.engines.folder import read_json
 from worker.engines.packed.shapes import Shape
 from worker.errors import ModelError
+from worker.folder import read_json
 
 Text = str | tuple[str, str]
 """A text, or a pair of them for a model that judges pairs."""

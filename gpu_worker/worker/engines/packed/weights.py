@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from worker.engines.packed import names
-from worker.engines.packed.files import todays_name, weight_files
 from worker.errors import ModelError
+from worker.folder import todays_name, weight_files
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 

@@ -1,0 +1,1 @@
+"""Models that run through `transformers`: any architecture, batched as well as it allows."""

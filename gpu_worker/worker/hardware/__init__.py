@@ -1,0 +1,1 @@
+"""What a model needs, what this machine has, and what is chosen of it."""

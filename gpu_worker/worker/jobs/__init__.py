@@ -1,0 +1,1 @@
+"""One job, from its signed body to its result, behind whatever front it came in by."""

@@ -1,0 +1,1 @@
+"""What the work took: its time, its memory, its part of the bill."""
