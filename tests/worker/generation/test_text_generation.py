@@ -307,9 +307,11 @@ def test_one_text_waits_for_no_more_than_its_turn_beside_a_request_of_many(engin
     bench = Bench(engine, room_max=20)
     many = bench.send(["once"] * 12, max_new_tokens=12)
     one = bench.send("once", max_new_tokens=12)
+    many_had_ended: list[bool] = []
+    one.future.add_done_callback(lambda _: many_had_ended.append(many.future.done()))
 
-    assert one.text == many.answer[0][0]["generated_text"]
-    assert one.future.result().queue_ms < many.future.result().compute_ms / 2
+    assert many.answer[0][0]["generated_text"] == one.text
+    assert many_had_ended == [False]
 
 
 def test_computed_by_itself_it_is_the_same(engine: Any, llama: Path) -> None:
