@@ -37,6 +37,7 @@ from gate.providers import open_provider
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 from gate.steps.following import Follower
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.steps.results import ResultStore
 from gate.steps.webhooks import Webhooks
@@ -126,11 +127,11 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
     provider = open_provider(settings, clock=clock)
     signer = token_signer(settings)
-    verifier = ApiTokenVerifier(_verifier(settings, clock), signer=signer, clock=clock)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     results = open_result_store(settings, clock=clock)
     webhooks = Webhooks(url=settings.webhook_url, secret=settings.worker_secret.reveal().encode())
     model = served_model(settings, on=clock.now().date())
+    pace = Pace(reads_per_minute=settings.reads_per_minute, clock=clock)
     gate = Gate(
         policies=policies,
         ledger=store,
@@ -138,12 +139,12 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
         model=model,
         webhooks=webhooks,
         results=results,
+        pace=pace,
         clock=clock,
         log=log,
     )
-    tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock)
-    live = LiveTokenVerifier(verifier, tokens=tokens)
-    entrance = Entrance(verifier=verifier, live_verifier=live, origins=_origins(settings), log=log)
+    tokens = Tokens(policies=policies, documents=store, signer=signer, clock=clock, pace=pace)
+    entrance = _entrance(settings, tokens, signer=signer, pace=pace, clock=clock, log=log)
     callables = make_callables(gate, tokens, entrance, clock=clock)
     switch = _dead_mans_switch(settings, store, clock, log)
     return Hop1(
@@ -168,8 +169,13 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     )
 
 
-def _origins(settings: Settings) -> Origins:
-    return Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
+def _entrance(
+    settings: Settings, tokens: Tokens, *, signer: TokenSigner, pace: Pace, clock: Clock, log: EventLog
+) -> Entrance:
+    verifier = ApiTokenVerifier(_verifier(settings, clock), signer=signer, clock=clock)
+    live = LiveTokenVerifier(verifier, tokens=tokens, pace=pace)
+    origins = Origins(settings.allowed_origins, allow_loopback=not settings.deployed)
+    return Entrance(verifier=verifier, live_verifier=live, origins=origins, log=log)
 
 
 def open_store(kind: LedgerKind, *, project: str, sqlite_path: str) -> Store:

@@ -48,6 +48,7 @@ from gate.steps.outcome import (
     settlement_for,
     settlement_when_stopped,
 )
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.steps.quotas import Quotas
 from gate.steps.results import Results, ResultStore
@@ -73,17 +74,17 @@ class Gate:
         clock: Clock,
         log: EventLog,
         results: ResultStore | None = None,
+        pace: Pace | None = None,
         random_hex: RandomHex = random_hex,
     ) -> None:
-        self._policies = policies
-        self._model = model
-        self._clock, self._provider = clock, provider
+        self._policies, self._model, self._provider, self._clock = policies, model, provider, clock
         self._orders = Orders(model=model, webhooks=webhooks)
         admission = Admission(ledger=ledger, clock=clock)
         self._settling = Settling(ledger=ledger, admission=admission, clock=clock, log=log)
         self._newcomers = Newcomers(policies=policies, ledger=ledger, clock=clock)
         self._entry = Entry(
             policies=policies,
+            pace=pace or Pace(clock=clock),
             newcomers=self._newcomers,
             admission=admission,
             settling=self._settling,

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from gate.environment import Environment, Secret, need
 from gate.errors import SettingsError
+from gate.steps.pacing import READS_PER_MINUTE
 
 _EMULATOR_VARIABLES = ("FIRESTORE_EMULATOR_HOST", "FIREBASE_AUTH_EMULATOR_HOST", "FUNCTIONS_EMULATOR")
 _DEV_ADDRESSES = ("RUNPOD_URL", "RUNPOD_CONTROL_URL")
@@ -94,6 +95,8 @@ class Settings:
     """The same on one machine."""
     policy_seconds: float
     """How long a plan, a user's override or the configuration is used before it is read again."""
+    reads_per_minute: int
+    """How many documents an instance reads for one caller who holds no job."""
     allowed_origins: tuple[str, ...]
     auth_emulator: bool
     deployed: bool
@@ -135,6 +138,7 @@ class Settings:
             result_bucket=read.text("RESULT_BUCKET", ""),
             result_folder=read.text("RESULT_FOLDER", ""),
             policy_seconds=float(read.number("POLICY_SECONDS", 10, least=0)),
+            reads_per_minute=read.number("READS_PER_MINUTE", READS_PER_MINUTE, least=1),
             allowed_origins=read.words("ALLOWED_ORIGINS"),
             auth_emulator=bool(env.get("FIREBASE_AUTH_EMULATOR_HOST")),
             deployed=_is_deployed(env),

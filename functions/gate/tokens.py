@@ -32,6 +32,7 @@ from gate.errors import (
     UnauthenticatedError,
 )
 from gate.ports import Caller, Clock
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 
 TOKENS = "tokens"
@@ -75,8 +76,17 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 class Tokens:
     """Makes, lists, revokes and deletes tokens."""
 
-    def __init__(self, *, policies: Policies, documents: DocumentStore, signer: TokenSigner, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        policies: Policies,
+        documents: DocumentStore,
+        signer: TokenSigner,
+        clock: Clock,
+        pace: Pace | None = None,
+    ) -> None:
         self._policies = policies
+        self._pace = pace or Pace(clock=clock)
         self._documents = documents
         self._signer = signer
         self._clock = clock
@@ -128,7 +138,7 @@ class Tokens:
             ForbiddenError: they came with a token.
         """
         _check_signed_in(caller)
-        return await self.of_owner(caller.uid)
+        return await self._all_of(caller)
 
     async def revoke(self, caller: Caller, token_id: str) -> Token:
         """End a token, and keep it on the list for 30 days. It is refused from the next call on, everywhere.
@@ -202,8 +212,13 @@ class Tokens:
             raise TokenNotFoundError(f"{caller.uid} has no token {token_id}")
         return token
 
+    async def _all_of(self, caller: Caller) -> list[Token]:
+        kept = await self.of_owner(caller.uid)
+        self._pace.count(caller.uid, len(kept))
+        return kept
+
     async def _check_room(self, caller: Caller, plan: Plan, *, more: int) -> None:
-        now, kept = self._clock.now(), await self.of_owner(caller.uid)
+        now, kept = self._clock.now(), await self._all_of(caller)
         active = sum(token.state(now=now) is TokenState.ACTIVE for token in kept)
         if active + more > plan.tokens_max or len(kept) + more > plan.tokens_max * _KEPT_PER_ACTIVE:
             raise QuotaExceededError(

@@ -22,6 +22,7 @@ from gate.endpoints.entrance import Entrance
 from gate.errors import UnauthenticatedError
 from gate.ports import Caller, Credentials, Order, Part, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
+from gate.steps.pacing import Pace
 from gate.tokens import Tokens
 from gate.wire import WorkBody
 from tests.emulators import free_port
@@ -51,10 +52,13 @@ class ApiWorld(World):
         super().__init__(ledger)
         self.scripted = ScriptedProvider(otherwise=answer_like_the_worker)
         signer = TokenSigner(project="demo-project", secrets=[b"s" * 32])
+        self.pace = Pace(clock=self.clock)
         gate = self.another_gate(provider=self.scripted)
-        self.tokens = Tokens(policies=self.policies, documents=ledger, signer=signer, clock=self.clock)
+        self.tokens = Tokens(
+            policies=self.policies, documents=ledger, signer=signer, clock=self.clock, pace=self.pace
+        )
         verifier = ApiTokenVerifier(OnlyAlice(), signer=signer, clock=self.clock)
-        live = LiveTokenVerifier(verifier, tokens=self.tokens)
+        live = LiveTokenVerifier(verifier, tokens=self.tokens, pace=self.pace)
         origins = Origins((APP,), allow_loopback=False)
         entrance = Entrance(verifier=verifier, live_verifier=live, origins=origins, log=self.log)
         self.api = make_api(gate, entrance, clock=self.clock, callables_url="/")

@@ -27,6 +27,7 @@ from gate.errors import (
 )
 from gate.ports import Caller, Credentials
 from gate.service import Gate
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.tokens import Tokens, TokenState
 from tests.makers import NOON, FakeClock, make_documents, make_model, make_plan
@@ -50,7 +51,7 @@ class World:
         policies = Policies(documents=ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
         self.tokens = Tokens(policies=policies, documents=ledger, signer=signer, clock=self.clock)
         self.verifier = ApiTokenVerifier(BelievingVerifier(), signer=signer, clock=self.clock)
-        self.live = LiveTokenVerifier(self.verifier, tokens=self.tokens)
+        self.live = LiveTokenVerifier(self.verifier, tokens=self.tokens, pace=Pace(clock=self.clock))
         self.gates = [self._gate() for _ in range(2)]
 
     def _gate(self) -> Gate:

@@ -12,6 +12,7 @@ from gate.domain.request import InferRequest
 from gate.guard.sweeper import Sweeper
 from gate.ports import Caller, Credentials, Provider
 from gate.service import Gate
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.steps.results import ResultStore
 from gate.steps.webhooks import Webhooks
@@ -38,6 +39,7 @@ class World:
         self.provider = Script()
         self.results: ResultStore | None = None
         self.policies = Policies(documents=ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
+        self.pace = Pace(clock=self.clock)
         self.gate = self.another_gate()
 
     def another_gate(self, *, provider: Provider | None = None, **changes: Any) -> Gate:
@@ -48,6 +50,7 @@ class World:
             model=make_model(**changes),
             webhooks=WEBHOOKS,
             results=self.results,
+            pace=self.pace,
             clock=self.clock,
             log=self.log,
         )

@@ -15,7 +15,7 @@ _PAUSE_SECONDS_FIRST = 0.5
 _PAUSE_SECONDS_MAX = 8.0
 _TOLD_SECONDS_MAX = 30.0
 """A pause that is told and is longer is the script's to wait for: a day's limit, for example."""
-_SHORT_LIMITS = ("requests_per_minute", "concurrency")
+_SHORT_LIMITS = ("requests_per_minute", "concurrency", "reads_per_minute")
 
 
 def with_retries(call: Callable[[], _Result], *, tries_max: int) -> _Result:

@@ -9,6 +9,7 @@ from gate.domain.plan import Cohort
 from gate.domain.token_scopes import models_of
 from gate.errors import UnauthenticatedError
 from gate.ports import Caller, CallerVerifier, Clock, Credentials
+from gate.steps.pacing import Pace
 from gate.tokens import Tokens
 
 
@@ -39,18 +40,21 @@ class ApiTokenVerifier:
 
 
 class LiveTokenVerifier:
-    """A `CallerVerifier` for doors that hold no job: it finds out itself that a token lives, and notes its use.
+    """A `CallerVerifier` for doors that hold no job: it bounds them, finds out that a token lives, and notes its use.
 
-    Doors that hold one are spared this, because the commit of the hold does both.
+    Doors that hold one are spared this, because the commit of the hold does all three.
     """
 
-    def __init__(self, inner: CallerVerifier, *, tokens: Tokens) -> None:
+    def __init__(self, inner: CallerVerifier, *, tokens: Tokens, pace: Pace) -> None:
         self._inner = inner
         self._tokens = tokens
+        self._pace = pace
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
         caller = await self._inner.verify(credentials)
+        self._pace.check(caller.uid)
+        self._pace.count(caller.uid)
         await self._tokens.use(caller)
         return caller
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -22,16 +22,19 @@ from gate.domain.kill import Access, KillLevel
 from gate.domain.model import ServedModel
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest, check_raw_size, check_size, payload_digest
-from gate.errors import ForbiddenError, GateError, ProviderUnavailableError
+from gate.errors import ForbiddenError, GateError, KilledError, ProviderUnavailableError, QuotaExceededError
 from gate.log import EventLog
 from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.random_text import RandomHex
 from gate.steps.admission import Admission
 from gate.steps.newcomers import NewcomerError, Newcomers
+from gate.steps.pacing import Pace
 from gate.steps.policy import Policies, Policy
 from gate.steps.settling import Settling
 
 _SWEEP_MARGIN = timedelta(seconds=60)
+_READS_TO_REPEAT = 2
+"""The job that there is, and what is left to its caller."""
 
 Join = Callable[[Job, str], Awaitable[Job]]
 """Returns the job that a request repeats, as the one who asks wants it: now, or at its end."""
@@ -77,6 +80,7 @@ class Entry:
         self,
         *,
         policies: Policies,
+        pace: Pace,
         newcomers: Newcomers,
         admission: Admission,
         settling: Settling,
@@ -86,6 +90,7 @@ class Entry:
         random_hex: RandomHex,
     ) -> None:
         self._policies = policies
+        self._pace = pace
         self._random_hex = random_hex
         self._newcomers = newcomers
         self._admission = admission
@@ -126,12 +131,14 @@ class Entry:
         digest = payload_digest(body)
         for name in self._names(request, digest, policy):
             job = self._new_job(caller, policy, digest, name)
-            if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
-                raise kill.refusal(policy.config.kill_level)
-            outcome = await self._hold(job, policy, may_repeat=name.repeats)
+            with self._paced(job, name):
+                if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
+                    raise kill.refusal(policy.config.kill_level)
+                outcome = await self._hold(job, policy, may_repeat=name.repeats)
             if isinstance(outcome, Admitted):
                 self._log_held(outcome.job)
                 return Held(admitted=outcome, policy=policy, request=request, body=body, keeps_result=name.repeats)
+            self._pace.count(caller.uid, _READS_TO_REPEAT)
             earlier = await join(outcome.job, digest)
             if _can_be_told_again(earlier, name):
                 return Joined(job=earlier, policy=policy, cached=name.cached)
@@ -139,6 +146,17 @@ class Entry:
             "all tries with one idempotency key were released",
             public_message="The model could not be reached for this request. Use a new key to try again.",
         )
+
+    @contextmanager
+    def _paced(self, job: Job, name: JobName) -> Iterator[None]:
+        """Bound what is read for who gets no hold: whoever may repeat a job has it looked for at each refusal."""
+        if name.repeats:
+            self._pace.check(job.caller)
+        try:
+            yield
+        except (KilledError, QuotaExceededError):
+            self._pace.count(job.caller, int(name.repeats))
+            raise
 
     def _checked_body(self, caller: Caller, request: InferRequest, policy: Policy) -> bytes:
         """Check all that can be checked before anything is spent, and return what the worker is sent."""

@@ -27,6 +27,7 @@ class Joining:
         self._ledger = ledger
         self._clock = clock
         self._waiting: Counter[str] = Counter()
+        self._looks: dict[str, asyncio.Task[Job | None]] = {}
 
     async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime, may_outlive: bool = False) -> Job:
         """Return a job as it ended, waiting for that until the deadline; one that may outlive it, as it stands then.
@@ -48,9 +49,8 @@ class Joining:
     async def _ended(self, job: Job, deadline: datetime, may_outlive: bool) -> Job:
         pause = _PAUSE_SECONDS_FIRST
         while not job.state.final:
-            await asyncio.sleep(pause)
+            there = await asyncio.shield(self._look(job.job_id, pause))
             pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-            there = await self._ledger.job(job.job_id)
             is_late = self._clock.now() >= deadline
             if there is None or (is_late and not may_outlive):
                 raise _still_running("joined a job that does not end, or whose hold was denied")
@@ -60,6 +60,19 @@ class Joining:
         if job.state is JobState.RELEASED and self._clock.now() >= deadline:
             raise failure_again(job)  # There is no time left for another try.
         return job
+
+    def _look(self, job_id: str, pause_seconds: float) -> asyncio.Task[Job | None]:
+        """Return the next look at a job, which all who wait for it share: fifty retries read no more than one."""
+        if job_id not in self._looks:
+            self._looks[job_id] = asyncio.create_task(self._looked_at(job_id, pause_seconds))
+        return self._looks[job_id]
+
+    async def _looked_at(self, job_id: str, pause_seconds: float) -> Job | None:
+        try:
+            await asyncio.sleep(pause_seconds)
+            return await self._ledger.job(job_id)
+        finally:
+            del self._looks[job_id]
 
 
 def check_same(job: Job, payload_digest: str) -> None:

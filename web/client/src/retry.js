@@ -4,6 +4,7 @@ const PAUSE_SECONDS_FIRST = 0.5;
 const PAUSE_SECONDS_MAX = 8;
 /** A pause that is told and is longer than this is the caller's to wait for: a day's limit, for example. */
 const TOLD_SECONDS_MAX = 30;
+const SHORT_LIMITS = ["requests_per_minute", "concurrency", "reads_per_minute"];
 
 /** Call until it goes well, for as long as trying again may help. */
 export async function withRetries(call, { triesMax, signal, sleep = pause, random = Math.random }) {
@@ -21,7 +22,7 @@ export async function withRetries(call, { triesMax, signal, sleep = pause, rando
 /** Return how long to wait before another try; null if none would help. */
 export function pauseSeconds(error, tried, random) {
   const told = error.retryAfterSeconds;
-  const worthIt = error.retryable || error.limit === "requests_per_minute" || error.limit === "concurrency";
+  const worthIt = error.retryable || SHORT_LIMITS.includes(error.limit);
   if (!worthIt || told > TOLD_SECONDS_MAX) return null;
   const grown = Math.min(PAUSE_SECONDS_FIRST * 2 ** (tried - 1), PAUSE_SECONDS_MAX);
   return Math.max(told ?? 0, grown * (0.5 + random() / 2));
