@@ -132,7 +132,7 @@ class Jobs:
         return job.state.final
 
     async def _hand_over(self, held: Held) -> Job:
-        order = self._orders.outliving(held.job, held.body, low_priority=held.low_priority)
+        order = self._orders.outliving(held.job, held.body)
         async with self._settling.on_error(held.job):
             seen = await self._provider.submit(order, wait_seconds=0)
         if seen.state.final:

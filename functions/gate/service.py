@@ -137,9 +137,7 @@ class Gate:
             return await self._infer_or_hand_over(entered)
         return await self._answer(
             entered,
-            await self._run(
-                entered, self._orders.awaited(entered.job, entered.body, low_priority=entered.low_priority)
-            ),
+            await self._run(entered, self._orders.awaited(entered.job, entered.body)),
         )
 
     async def stream(
@@ -157,9 +155,7 @@ class Gate:
         if isinstance(entered, Joined):
             yield await self._answer_again(entered)
             return
-        order = self._orders.awaited(
-            entered.job, request.body(self._model.name, stream=True), low_priority=entered.low_priority
-        )
+        order = self._orders.awaited(entered.job, request.body(self._model.name, stream=True))
         seen: ProviderJob | None = None
         began = False
         try:
@@ -228,7 +224,7 @@ class Gate:
             raise
 
     async def _infer_or_hand_over(self, held: Held) -> Answer:
-        order = self._orders.outliving(held.job, held.body, low_priority=held.low_priority)
+        order = self._orders.outliving(held.job, held.body)
         until = held.job.held_at + timedelta(milliseconds=self._model.wait_ms_max)
         seen = await self._run(held, order, until=until)
         if seen.state.final:

@@ -90,7 +90,7 @@ async def test_the_request_is_signed_and_bounded(provider: RunPodProvider, host:
     assert (signed.job_id, signed.body) == (order.job_id, order.body)
     assert (signed.issued_ms, signed.expires_ms) == (NOON_MS, NOON_MS + 60_000)
     wire.verify(signed, secrets=[SECRET], now_ms=NOON_MS)
-    assert sent["policy"] == {"executionTimeout": 30_000, "ttl": 60_000}
+    assert sent["policy"] == {"executionTimeout": 30_000, "ttl": 240_000}
     assert set(sent) == {"input", "policy"}
 
 
@@ -99,14 +99,14 @@ async def test_a_job_that_may_start_no_worker_says_so(provider: RunPodProvider, 
     await provider.submit(make_order(low_priority=True), wait_seconds=0)
 
     policy = json.loads(host.requests[0].content)["policy"]
-    assert policy == {"executionTimeout": 30_000, "ttl": 120_000, "lowPriority": True}
+    assert policy == {"executionTimeout": 30_000, "ttl": 300_000, "lowPriority": True}
 
 
 async def test_the_policy_keeps_to_runpods_least_values(provider: RunPodProvider, host: RunPodDouble) -> None:
     order = make_order(execution_ms_max=100, expires_at=NOON + timedelta(seconds=2))
     await provider.submit(order, wait_seconds=0)
 
-    assert json.loads(host.requests[0].content)["policy"] == {"executionTimeout": 5_000, "ttl": 10_000}
+    assert json.loads(host.requests[0].content)["policy"] == {"executionTimeout": 5_000, "ttl": 182_000}
 
 
 async def test_nothing_runs_longer_than_anybody_waits(provider: RunPodProvider, host: RunPodDouble) -> None:

@@ -59,6 +59,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Which shard of the global budget carries it."""
     token_id: str | None = None
     """The API token that its caller showed."""
+    low_priority: bool = False
+    """The kill level allowed no new worker when it was held, so it cannot have caused a start."""
     held_at: datetime
     expires_at: datetime
     """From then on the sweeper looks after it: a held job is settled in full, a running one is asked for."""

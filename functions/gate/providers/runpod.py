@@ -33,7 +33,9 @@ BASE_URL = "https://api.runpod.ai/v2"
 _RUN_BYTES_MAX = 10_000_000
 _RUNSYNC_BYTES_MAX = 20_000_000
 _EXECUTION_MS_MIN = 5_000
-_LIFETIME_MS_MIN = 10_000
+_STOPPED_WITHIN_MS = 180_000
+"""How long after an order's end RunPod keeps its job. Hop 1 stops it before that, and is told what it took; one that
+RunPod has deleted can only pay its hold."""
 _WAIT_MS_MIN = 1_000
 _WAIT_MS_MAX = 300_000
 _WAIT_SECONDS = 10.0
@@ -182,10 +184,10 @@ class RunPodProvider:
         return job
 
     def _body(self, order: Order, left: int, bytes_max: int) -> bytes:
-        """Return the job as RunPod takes it, signed now, to be dropped by RunPod when nobody waits any more."""
+        """Return the job as RunPod takes it, signed now; RunPod drops it if hop 1 does not stop it in time."""
         policy = {
             "executionTimeout": max(min(order.execution_ms_max, left), _EXECUTION_MS_MIN),
-            "ttl": max(left, _LIFETIME_MS_MIN),
+            "ttl": left + _STOPPED_WITHIN_MS,
             **({"lowPriority": True} if order.low_priority else {}),
         }
         webhook = {"webhook": order.webhook} if order.webhook else {}

@@ -79,10 +79,14 @@ class Dispatcher:
 
         Raises:
             ProviderTimeoutError: it had not; what it took is not known.
+            ProviderUnavailableError: it never left the queue, and no worker was started for it.
         """
         last = await self.stop(order.job_id, job)
         if last.state in (ProviderState.COMPLETED, ProviderState.FAILED):
             return last
+        untaken = job.state is ProviderState.QUEUED and last.state is ProviderState.CANCELLED and last.usage is None
+        if order.low_priority and untaken:
+            raise ProviderUnavailableError("no worker had room for it, and none is started at this kill level")
         raise ProviderTimeoutError(f"not finished by its expiry; last seen {last.state.value}")
 
     async def stop(self, job_id: str, job: ProviderJob) -> ProviderJob:

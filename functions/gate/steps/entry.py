@@ -57,11 +57,6 @@ class Held:
         """The job, as its hold left it."""
         return self.admitted.job
 
-    @property
-    def low_priority(self) -> bool:
-        """Whether the kill level allows no new worker."""
-        return self.policy.config.kill_level >= KillLevel.NO_NEW_WORKERS
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
@@ -216,6 +211,7 @@ class Entry:
             emission_us=policy.plan.emission_us,
             shard=0,
             token_id=caller.token_id,
+            low_priority=policy.config.kill_level >= KillLevel.NO_NEW_WORKERS,
             held_at=now,
             expires_at=now + longest + _SWEEP_MARGIN,
         )

@@ -17,23 +17,23 @@ class Orders:
         self._model = model
         self._webhooks = webhooks
 
-    def awaited(self, job: Job, body: bytes, *, low_priority: bool = False) -> Order:
+    def awaited(self, job: Job, body: bytes) -> Order:
         """Return the order of a job that is worth nothing once its call has ended."""
         return Order(
             job_id=job.job_id,
             body=body,
             execution_ms_max=self._model.execution_ms_max,
             expires_at=job.held_at + timedelta(milliseconds=self._model.wait_ms_max),
-            low_priority=low_priority,
+            low_priority=job.low_priority,
         )
 
-    def outliving(self, job: Job, body: bytes, *, low_priority: bool = False) -> Order:
+    def outliving(self, job: Job, body: bytes) -> Order:
         """Return the order of a job that goes on when its call has ended, and whose end is told."""
         return Order(
             job_id=job.job_id,
             body=body,
             execution_ms_max=self._model.execution_ms_max,
             expires_at=job.held_at + timedelta(milliseconds=self._model.outlive_ms_max),
-            low_priority=low_priority,
+            low_priority=job.low_priority,
             webhook=self._webhooks.address(job.job_id),
         )

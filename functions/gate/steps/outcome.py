@@ -102,19 +102,28 @@ def settlement_when_stopped(
     """Return what a job pays that its caller stopped.
 
     Where the provider does not say what it took, that is at most the time since it was handed over. One that was
-    still in the queue did not execute; it may have caused the start of a worker. One that could not be stopped pays
-    its hold.
+    still in the queue did not execute; it may have caused the start of a worker, unless it is of low priority. One
+    that could not be stopped pays its hold.
     """
     if last.state is ProviderState.COMPLETED:
         return settlement_for(last, job, tariff, wait_ms=wait_ms)
-    if last.state.final and last.usage is None:
-        execution_ms = min(elapsed_ms, execution_ms_max) if began else 0
-        start_ms = min(elapsed_ms - execution_ms, tariff.start_ms_max)
-        last = replace(last, usage=ProviderUsage(execution_ms=execution_ms, start_ms=start_ms))
-    settlement = settlement_for(last, job, tariff, wait_ms=wait_ms)
+    if job.low_priority and not began and last.state is ProviderState.CANCELLED and last.usage is None:
+        settlement = _settlement_untaken(job, tariff, wait_ms=wait_ms)
+    else:
+        if last.state.final and last.usage is None:
+            execution_ms = min(elapsed_ms, execution_ms_max) if began else 0
+            start_ms = min(elapsed_ms - execution_ms, tariff.start_ms_max)
+            last = replace(last, usage=ProviderUsage(execution_ms=execution_ms, start_ms=start_ms))
+        settlement = settlement_for(last, job, tariff, wait_ms=wait_ms)
     return msgspec.structs.replace(
         settlement, failure_code=JobCancelledError.code, failure=JobCancelledError.default_message
     )
+
+
+def _settlement_untaken(job: Job, tariff: Tariff, *, wait_ms: int) -> Settlement:
+    """Return what a job pays for which no worker was started and that none took: hop 1's part."""
+    spent = Spent(execution_ms=0, idle_ms=0, wait_ms=wait_ms, operations=_operations(job, wait_ms))
+    return Settlement(state=JobState.SETTLED, microdollars=tariff.microdollars(spent), gpu_ms=0, spent=spent)
 
 
 def is_beyond_hold(seen: ProviderJob, job: Job, *, elapsed_ms: int, execution_ms_max: int) -> bool:
