@@ -5,6 +5,7 @@
     ├── ModelError               it does not start: this model cannot be served rightly
     ├── OutOfMemoryError         a batch does not fit; smaller ones may
     ├── BrokenDeviceError        the device answers no more; the process ends, and its host replaces it
+    ├── EscapedError             something that no thread survives was raised over a job; it fails that job alone
     └── RefusedError             answered to the sender, with a code and one line
         ├── UnauthenticatedError     not signed by this worker's secret, or stale
         ├── ReplayedError            this very request came before
@@ -20,6 +21,8 @@ Anything else is a bug or a failing device: code `internal`, with its traceback 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -41,6 +44,30 @@ class OutOfMemoryError(WorkerError):
 
 class BrokenDeviceError(WorkerError):
     """The device's context is gone, as after an illegal access: nothing in this process can use it again."""
+
+
+class EscapedError(WorkerError):
+    """What was raised over a job would have ended its thread, or cannot be handed to whoever waits for it."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Keep what a job makes a library, or the owner's code, raise from ending more than that job.
+
+    A thread that ends leaves every later job waiting for ever. `sys.exit` ends one, and so does a panic of a library
+    that is written in Rust; a `StopIteration` cannot be set as a future's exception.
+
+    Raises:
+        EscapedError: one of those was raised.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+            raise
+        raise EscapedError(f"{type(exc).__name__}: {exc}") from exc
 
 
 class RefusedError(WorkerError):

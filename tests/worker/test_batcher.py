@@ -192,6 +192,45 @@ def test_a_request_whose_caller_is_gone_is_not_run() -> None:
     assert batches[1:] == [["there"]]
 
 
+def test_what_is_left_of_a_list_whose_caller_is_gone_is_not_run() -> None:
+    """A list of two thousand texts would keep the engine busy, and be paid, for nobody."""
+    held = Held(tokens_max=20)
+    gone = held.submit(list(range(6)))
+    there = held.submit(["there"])
+    computing = held.engine.compute
+
+    def compute(items: Sequence[Item]) -> Sequence[Any]:
+        if any(item.payload == 0 for item in items):
+            assert gone.cancel()
+        return computing(items)
+
+    held.engine.compute = compute  # type: ignore[method-assign]  # its caller leaves during the first batch
+    batches = held.let_go()
+
+    assert there.result(20).rows == ["there"]
+    assert held.submit(["later"]).result(20).rows == ["later"]
+    assert batches[1:] == [[0, "there"], ["later"]]
+
+
+def test_a_request_that_did_not_fit_into_a_batch_may_still_be_given_up() -> None:
+    """It was looked at, and nothing of it was run."""
+    held = Held(tokens_max=20)
+    there, gone = held.submit(["there"]), held.submit(["gone"], length=15)
+    computing = held.engine.compute
+
+    def compute(items: Sequence[Item]) -> Sequence[Any]:
+        if items[0].payload == "there":
+            assert gone.cancel()
+        return computing(items)
+
+    held.engine.compute = compute  # type: ignore[method-assign]  # its caller leaves while the first batch runs
+    held.let_go()
+
+    assert there.result(20).rows == ["there"]
+    assert held.submit(["later"]).result(20).rows == ["later"]
+    assert ["gone"] not in held.engine.batches
+
+
 def test_a_broken_device_tells_everybody_who_waits_and_ends_the_worker() -> None:
     """Nobody is left without an answer, and the host can replace the process."""
     held = Held()

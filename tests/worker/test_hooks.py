@@ -153,6 +153,7 @@ def test_a_value_error_is_told_to_the_caller_on_one_line(own: Callable[..., Own]
     [
         pytest.param(f"{RAISES}raise KeyError('secret')", id="another error"),
         pytest.param(f"{RAISES}raise ValueError", id="no message"),
+        pytest.param(f"{RAISES}exit('secret')", id="an exit"),
         pytest.param(f"import fractions\n{RAISES}fractions.Fraction('secret')", id="a library's"),
         pytest.param(f"{RAISES}return (1, 2, 'secret')", id="three"),
         pytest.param(f"{RAISES}return 1, 'secret'", id="no parameters"),
@@ -232,6 +233,7 @@ def test_running_out_of_memory_is_for_the_batcher_to_mend(own: Callable[..., Own
             "load failed: OSError: gone",
             id="load",
         ),
+        pytest.param("exit('no licence')", "cannot be imported: SystemExit: no licence", id="exit"),
     ],
 )
 def test_a_file_that_cannot_work_stops_the_start(own: Callable[..., Own], lines: str, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,6 +29,7 @@ class Front:
         self.told: list[str] = []
         self.heard = asyncio.Event()
         self.away = 0
+        self.trouble: Exception = OSError()
         kept = KeptJobs(self.bench.service, self.door, tell=self._tell)
         routes = KeptRoutes(self.bench.service, self.door, kept, bytes_max=1_000_000, seconds_max=20)
         app = Starlette(routes=routes.routes())
@@ -56,7 +58,7 @@ class Front:
         self.heard.set()
         if self.away:
             self.away -= 1
-            raise OSError("nobody there")
+            raise self.trouble
 
 
 @pytest.fixture
@@ -88,9 +90,14 @@ async def test_one_that_takes_longer_goes_on_and_can_be_asked_for(front: Front) 
     assert wire.WorkResult.from_json(told["result"]).outputs == "wait"
 
 
+@pytest.mark.parametrize(
+    "trouble", [OSError("refused"), http.client.BadStatusLine("rubbish")], ids=["away", "rubbish"]
+)
 async def test_its_end_is_told_and_told_again_until_somebody_hears(
-    front: Front, monkeypatch: pytest.MonkeyPatch
+    front: Front, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
+    """A proxy that stumbles once must not cost the caller the end."""
+    front.trouble = trouble
     monkeypatch.setattr("worker.http.kept._WEBHOOK_PAUSES_SECONDS", (0, 0, 0))
     front.away = 1
 

@@ -125,6 +125,11 @@ def test_an_answer_stands_where_it_is_said_to(engine: Engine) -> None:
     assert max(one["end"] for one in answers) > 1000
 
 
+def test_an_answer_may_be_as_long_as_its_window(engine: Engine) -> None:
+    """Whoever wants no bound writes a large one."""
+    assert run(engine, LONG, max_answer_len=10**30) == run(engine, LONG, max_answer_len=64)
+
+
 @pytest.mark.parametrize(
     ("inputs", "parameters", "told"),
     [

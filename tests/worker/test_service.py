@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from gate import wire
 from tests.worker.makers import NOON_MS, Bench, make_request
+from worker.engine import Item, Work
 from worker.errors import ModelError, TooLargeError
+
+
+class PanicException(BaseException):
+    """As the bindings of a library in Rust raise it."""
+
+
+ESCAPING = [
+    pytest.param(SystemExit(3), id="exit"),
+    pytest.param(PanicException("index out of bounds"), id="panic"),
+    pytest.param(StopIteration(), id="stop"),
+]
 
 
 def test_the_start_is_told_with_the_first_job_and_never_again() -> None:
@@ -118,3 +132,54 @@ def test_a_start_that_fails_is_logged_with_its_reason() -> None:
         bench.service.load(lambda: fail().engine, began_ms=0).result(20)
 
     assert "no such folder" in bench.events[-1]["reason"]
+
+
+@pytest.mark.parametrize("raised", ESCAPING)
+@pytest.mark.parametrize("step", ["prepare", "compute", "finish"])
+def test_what_ends_a_thread_fails_its_own_job_and_the_next_is_answered(step: str, raised: BaseException) -> None:
+    """A worker whose thread is gone would leave every later job waiting for ever, and be billed for it."""
+    bench = Bench()
+    _raise_over(bench, step, raised)
+    failed, answered = (bench.run(make_request(inputs)) for inputs in ("die", "hello"))
+
+    assert failed.failure == wire.WorkFailure(code="internal", message="the worker failed on this job")
+    assert answered.outputs == "hello"
+    assert type(raised).__name__ in bench.stream.getvalue()
+
+
+def _raise_over(bench: Bench, step: str, raised: BaseException) -> None:
+    """Have a step of the engine raise something over the job that says `die`."""
+    prepare, compute = bench.engine.prepare, bench.engine.compute
+
+    def check(here: str, inputs: Any) -> None:
+        if step == here and inputs == "die":
+            raise raised
+
+    def prepare_or_die(body: wire.WorkBody) -> Work:
+        check("prepare", body.inputs)
+        return Work(items=prepare(body).items, finish=finish_or_die)
+
+    def finish_or_die(rows: Sequence[Any]) -> Any:
+        check("finish", rows[0])
+        return rows[0]
+
+    def compute_or_die(items: Sequence[Item]) -> Sequence[Any]:
+        for item in items:
+            check("compute", item.payload)
+        return compute(items)
+
+    bench.engine.prepare = prepare_or_die  # type: ignore[method-assign]
+    bench.engine.compute = compute_or_die  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("raised", ESCAPING)
+def test_a_start_that_is_ended_from_within_fails_and_says_so(raised: BaseException) -> None:
+    """It would stay at starting for ever, and its host would wait."""
+    bench = Bench(loaded=False)
+
+    def die() -> Any:
+        raise raised
+
+    with pytest.raises(Exception, match=type(raised).__name__):
+        bench.service.load(die, began_ms=0).result(20)
+    assert bench.events[-1]["message"] == "worker.start_failed"

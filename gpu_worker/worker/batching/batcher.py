@@ -20,7 +20,7 @@ from worker.batching.request import Computed, Request, Sink
 from worker.batching.writing import Run, Writing
 from worker.clock import Clock
 from worker.engine import Engine, Item, Work, Writes
-from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
+from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained
 from worker.log import EventLog
 from worker.usage.measured import Measured
 
@@ -92,7 +92,7 @@ class Batcher:
             )
 
     def submit(self, work: Work, *, expires_ms: int, sink: Sink | None = None) -> Future[Computed]:
-        """Have a request computed. Cancelling the future drops what has not begun.
+        """Have a request computed. Cancelling the future drops those of its items that are in no batch yet.
 
         The sink is told of what is done before the end.
 
@@ -149,12 +149,10 @@ class Batcher:
                 self._waiting.append(request)
 
     def _is_dropped(self, request: Request) -> bool:
-        """Leave out a request that nobody waits for any more. One that has begun is finished."""
-        if request.started_ms is not None:
-            return request.future.done()
-        if not request.future.running() and not request.future.set_running_or_notify_cancel():
+        """Leave out a request that nobody waits for any more, and one whose time passed before it began."""
+        if request.future.done():
             return True
-        if self._clock.now_ms() < request.expires_ms:
+        if request.started_ms is not None or self._clock.now_ms() < request.expires_ms:
             return False
         request.fail_expired()
         return True
@@ -186,7 +184,8 @@ class Batcher:
 
     def _compute(self, items: Sequence[Item]) -> Sequence[Any]:
         assert self._engine is not None  # nothing is submitted before `use`
-        return self._engine.compute(items)
+        with contained():
+            return self._engine.compute(items)
 
     def _run_in_halves(self, batch: _Batch) -> None:
         """Make do with smaller batches from now on; the requests do not notice."""

@@ -15,7 +15,7 @@ from worker.batching.fit import Fit
 from worker.batching.request import Request
 from worker.clock import Clock
 from worker.engine import Item, Writes, Written
-from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError
+from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained
 from worker.log import EventLog
 from worker.usage.measured import Measured
 
@@ -149,7 +149,8 @@ class Writing:
         for run in newcomers:
             run.request.count(began_ms=began_ms, share_ms=0, batch_items=0)
         try:
-            written = self._engine.begin([run.item for run in newcomers])
+            with contained():
+                written = self._engine.begin([run.item for run in newcomers])
         except OutOfMemoryError:
             self._make_room(newcomers, kept=list(self._running.values()))
         except BrokenDeviceError:
@@ -165,7 +166,8 @@ class Writing:
         began_ms = self._clock.monotonic_ms()
         runs = list(self._running.values())
         try:
-            written = self._engine.step()
+            with contained():
+                written = self._engine.step()
         except OutOfMemoryError:
             newest = runs[len(runs) // 2 :]
             self._drop(newest)

@@ -7,6 +7,7 @@ unknown. On a host that stops a container without requests, such a job ends with
 from __future__ import annotations
 
 import asyncio
+import http.client
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -23,10 +24,11 @@ from worker.jobs.service import Service
 _KEPT_MS = 30 * 60_000
 _KEPT_BYTES_MAX = 256_000_000
 _WEBHOOK_SECONDS_MAX = 10
-_WEBHOOK_PAUSES_SECONDS = (1, 10, 10)
+_WEBHOOK_PAUSES_SECONDS = (0, 1, 10)
+"""Before each time that it is told."""
 
 Tell = Callable[[str], Awaitable[None]]
-"""Posts to a webhook; raises OSError if nobody took it."""
+"""Posts to a webhook; raises OSError or HTTPException if nobody took it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,12 +106,12 @@ class KeptJobs:
         """Tell of a job's end. The worker does not stop before somebody knows, or nobody would."""
         with stay:
             for pause in _WEBHOOK_PAUSES_SECONDS:
+                await asyncio.sleep(pause)
                 try:
                     await self._tell(webhook)
-                except OSError as exc:
+                except (OSError, http.client.HTTPException) as exc:
                     # Its address is a secret of the two hops, so it is in no log.
                     self._log.warning("webhook.not_taken", job_id=job.job_id, error=type(exc).__name__)
-                    await asyncio.sleep(pause)
                 else:
                     return
 

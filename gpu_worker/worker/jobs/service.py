@@ -17,7 +17,15 @@ from worker.batching.batcher import Batcher
 from worker.batching.request import Computed, Sink
 from worker.clock import Clock
 from worker.engine import Engine, Quick, Work, Writes
-from worker.errors import InputError, ModelError, RefusedError, TooLargeError, UnauthenticatedError, UnavailableError
+from worker.errors import (
+    InputError,
+    ModelError,
+    RefusedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+    contained,
+)
 from worker.jobs.handover import Handover
 from worker.jobs.keys import KeyCheck, ReplayMemory
 from worker.log import EventLog
@@ -96,7 +104,8 @@ class Service:
 
     def _load(self, open_engine: Callable[[], Engine], began_ms: float) -> int:
         try:
-            engine, began = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
+            with contained():
+                engine, began = start(open_engine, log=self._log, clock=self._clock, began_ms=began_ms)
         except ModelError as exc:
             # Its message is for the owner; a traceback is there for what their own file, or a library, raised.
             self._log.error("worker.start_failed", exc.__cause__, reason=str(exc))
@@ -187,9 +196,14 @@ class Service:
 
     async def _read(self, is_quick: bool, step: Callable[[_T], _U], given: _T) -> _U:
         """Take a step with a request: here, if that is quicker than to wake another thread for it."""
+
+        def take() -> _U:
+            with contained():
+                return step(given)
+
         if is_quick:
-            return step(given)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, step, given)
+            return take()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, take)
 
     def _prepare(self, body: bytes) -> tuple[Work, bool]:
         """Return what is to be computed, and whether its parts are wanted."""

@@ -92,12 +92,12 @@ class OwnCode:
                 return getattr(self, name)(*arguments)
         except WorkerError:
             raise
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # `exit()` in a helper that was once a script
             if isinstance(exc, ValueError) and str(exc).strip() and self._raised_here(exc):
                 raise InputError(" ".join(str(exc).split())[:_MESSAGE_CHARS_MAX]) from exc
             self.fail(name, exc)
 
-    def fail(self, name: str, exc: Exception) -> NoReturn:
+    def fail(self, name: str, exc: BaseException) -> NoReturn:
         """Tell the owner what went wrong in a function, and the caller that something did."""
         self.events.error("own_code.failed", exc, file=self.path.name, function=name)
         raise OwnCodeError from exc
@@ -114,7 +114,7 @@ class OwnCode:
             self.fail(name, TypeError(f"{name} returned what JSON cannot carry: {exc}"))
         return outputs
 
-    def _raised_here(self, exc: Exception) -> bool:
+    def _raised_here(self, exc: BaseException) -> bool:
         """Return whether the file itself raised it: a library's message says nothing to the caller, or too much."""
         trace = exc.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -150,7 +150,7 @@ def _import(path: Path) -> ModuleType:
     sys.modules[_MODULE] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise ModelError(f"CODE={path.name} cannot be imported: {type(exc).__name__}: {exc}") from exc
     return module
 

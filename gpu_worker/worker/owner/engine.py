@@ -47,7 +47,7 @@ class OwnEngine:
         assert self._code.load is not None  # the file was checked
         try:
             self._model = self._code.load(self._folder)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:
             raise ModelError(f"CODE={self._code.path.name}: load failed: {type(exc).__name__}: {exc}") from exc
 
     def warm_up(self) -> None:

@@ -133,6 +133,7 @@ def test_a_model_of_many_languages_translates_between_those_that_are_named(
     ("inputs", "parameters", "named"),
     [
         ([], {}, "inputs has 0 texts"),
+        (["x", ""], {}, "text 2 of the job is empty"),
         ({"text": "x"}, {}, "inputs must be"),
         ("x", {"num_beams": 17}, "num_beams"),
         ("x", {"num_beams": 0}, "num_beams"),

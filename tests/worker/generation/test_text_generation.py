@@ -206,6 +206,8 @@ def test_the_prompt_comes_first_if_it_is_asked_for(bench: Bench) -> None:
         ("x", {"max_new_tokens": 1.5}, "max_new_tokens"),
         ("x", {"temperature": 0}, "temperature"),
         ("x", {"temperature": "hot"}, "temperature"),
+        ("x", {"temperature": 1e-300}, "temperature must be a number from"),
+        ("x", {"repetition_penalty": 1e-300}, "repetition_penalty must be a number from"),
         ("x", {"top_p": 1.5}, "top_p"),
         ("x", {"seed": -1}, "seed"),
         ("x", {"stop": [""]}, "stop"),

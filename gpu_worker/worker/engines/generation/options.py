@@ -16,6 +16,8 @@ _STOP_CHARS_MAX = 200
 _SEED_MAX = 2**63
 _TEMPERATURE_MAX = 100.0
 _PENALTY_MAX = 100.0
+_LEAST = 1e-6
+"""Of a number that a model's scores are divided by: by a lesser one they are infinite, and no token can be chosen."""
 
 _KNOWN = (
     "max_new_tokens",
@@ -104,8 +106,8 @@ def _number(parameters: Mapping[str, Any], name: str, default: float, *, most: f
     value = parameters.get(name)
     if value is None:
         return float(default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-        raise InputError(f"parameter {name} must be a number above 0 and up to {most:g}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not _LEAST <= value <= most:
+        raise InputError(f"parameter {name} must be a number from {_LEAST:f} to {most:g}")
     return float(value)
 
 

@@ -158,8 +158,15 @@ class TextEngine(ABC, Generic[_Options]):
 
 
 def to_items(encoded: _Encoded, options: Any) -> list[Item]:
-    """Return one item for each row of tokens, to be computed with these options."""
+    """Return one item for each row of tokens, to be computed with these options.
+
+    Raises:
+        InputError: one has none, as an empty text has with a tokenizer that puts nothing around it.
+    """
     rows = [{name: values[index] for name, values in encoded.items()} for index in range(len(encoded["input_ids"]))]
+    for index, row in enumerate(rows):
+        if not len(row["input_ids"]):
+            raise InputError(f"text {index + 1} of the job is empty; there is nothing to read")
     return [Item(length=len(row["input_ids"]), payload=(options, row)) for row in rows]
 
 

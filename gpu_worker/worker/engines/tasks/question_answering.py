@@ -64,7 +64,7 @@ class QuestionAnsweringEngine(TextEngine[Options]):
             raise InputError(f"parameter top_k must be from 1 to {_TOP_K_MAX}")
         answers = Answers(
             top_k=top_k,
-            tokens_max=read.count("max_answer_len") or _ANSWER_TOKENS_MAX,
+            tokens_max=min(read.count("max_answer_len") or _ANSWER_TOKENS_MAX, self._tokens_max),
             may_be_none=read.flag("handle_impossible_answer", default=False),
         )
         stride_tokens = read.count("doc_stride") or min(self._tokens_max // 2, _STRIDE_TOKENS)
