@@ -96,6 +96,33 @@ def test_json_csv_and_the_table_say_the_same(folder: Path) -> None:
     assert f"${found['microdollars'] / 1e6:,.2f}" in types(SMALL).stdout
 
 
+@pytest.mark.parametrize(
+    ("mode", "rows", "column"),
+    [
+        ("--compare", 200, "wait_p95_seconds"),
+        ("--what-if", 20, "microdollars_x_10"),
+        ("--worst", 10, "microdollars_per_day"),
+        ("--quick", 10, "source"),
+    ],
+)
+def test_every_mode_has_a_table_for_machines(folder: Path, mode: str, rows: int, column: str) -> None:
+    """A row a way, a swing, a bound or a line."""
+    found = list(csv.DictReader(io.StringIO(types(f"{SMALL} {mode} --csv").stdout)))
+
+    assert len(found) >= rows
+    assert all(row[column] for row in found)
+
+
+def test_what_is_deployed_is_what_is_forecast(folder: Path) -> None:
+    """The worker's hardware and timeout stand in functions/.env already; what is typed wins."""
+    (folder / "functions").mkdir()
+    (folder / "functions" / ".env").write_text("HARDWARE=runpod/ADA_24\nIDLE_SECONDS=7\n")
+
+    assert "on runpod/ADA_24" in types(SMALL).stdout
+    assert reads(SMALL)["scenario"]["idle_seconds"] == 7
+    assert "on runpod/AMPERE_24" in types(f"{SMALL} --hardware runpod/AMPERE_24").stdout
+
+
 def test_a_file_is_read_and_what_is_typed_wins(folder: Path) -> None:
     """So a repository keeps its scenario."""
     (folder / "twohop-cost.yaml").write_text("calls_per_month: 700\ncompute_seconds: 2\nshape: steady\n")
@@ -114,6 +141,16 @@ def test_a_file_is_read_and_what_is_typed_wins(folder: Path) -> None:
         ("--calls 10 --seconds 1 --explain nothing", "lines: gpu_useful"),
         ("--file nowhere.yaml", "nowhere.yaml"),
         ("--calls 10 --seconds 1 --trace nowhere.csv", "nowhere.csv"),
+        ("--calls 10 --seconds 1 --fail-above abc", "--fail-above"),
+        ("--calls 10 --seconds 1 --fail-above -1", "--fail-above"),
+        ("--calls 10 --seconds 1 --wait -3", "--wait"),
+        ("--calls 10 --seconds 1 --wait nan", "--wait"),
+        ("--calls 10 --seconds 1 --html nowhere/report.html", "cannot be written to nowhere/report.html"),
+        ("--calls 10 --seconds 1 --compare --worst", "--worst and --compare"),
+        ("--calls 10 --seconds 1 --json --csv", "--json and --csv"),
+        ("--calls 10 --seconds 1 --quick --html report.html", "--quick cannot be had with --html"),
+        ("--calls 10 --seconds 1 --compare --explain requests", "--compare cannot be had with --explain"),
+        ("", "nobody answers"),
     ],
 )
 def test_bad_input_names_what_is_wrong(folder: Path, line: str, words: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 
 from twohop.errors import BadInputError
 from twohop.given import json_option
+from twohop.given import microdollars as money
 from twohop.session import Session
 from twohop.show import hint, warn
 
@@ -41,11 +42,16 @@ _QUESTIONS = (
 @click.option("--compare", is_flag=True, help="Every provider, GPU and design, and the best settings for --wait.")
 @click.option("--all", "everything", is_flag=True, help="All that was compared, not the best alone.")
 @click.option(
-    "--wait", "wait_seconds", type=float, default=20.0, show_default=True, help="Seconds at most, for 95 %."
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0, 86_400),
+    default=20.0,
+    show_default=True,
+    help="Seconds at most, for 95 %.",
 )
 @click.option("--what-if", "what_if", is_flag=True, help="Every price and assumption halved, doubled, ten times.")
 @click.option("--worst", is_flag=True, help="The most that can be lost with what is configured.")
-@click.option("--fail-above", metavar="DOLLARS", type=Decimal, help="Exit 1 above this, a day for --worst.")
+@click.option("--fail-above", metavar="DOLLARS", help="Exit 1 above this, a day for --worst.")
 @click.option("--actual", type=click.Choice(["day", "month"]), help="What the ledger says that it really cost.")
 @click.option("--explain", metavar="LINE", help="The arithmetic of one line, or of a limit.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a report with charts.")
@@ -65,6 +71,8 @@ def cost(session: Session, /, **given: Any) -> None:
     typed = {name: value for name, value in typed.items() if value is not None}
     typed |= dict(_pair(text) for text in given.pop("also"))
     file, limit = given.pop("file"), given.pop("fail_above")
+    most = None if limit is None else money("--fail-above", limit)
+    modes.check(given)
     if given["worst"]:
         assumed = _settings(file, typed, ask=False).worst
         meant = modes.Typed(hardware=typed.get("hardware"), workers_max=typed.get("workers_max"), assumed=assumed)
@@ -75,8 +83,8 @@ def cost(session: Session, /, **given: Any) -> None:
         microdollars = modes.quick(session, _settings(file, typed, ask=True), **given)
     else:
         microdollars = modes.forecast(session, _settings(file, typed, ask=True), **given)
-    if limit is not None and microdollars > limit * 1_000_000:
-        warn(f"${microdollars / 1e6:,.2f} is above ${limit}")
+    if most is not None and microdollars > most:
+        warn(f"${microdollars / 1e6:,.2f} is above ${most / 1e6:,.2f}")
         click.get_current_context().exit(1)
 
 
@@ -88,21 +96,36 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _settings(file: Path | None, typed: dict[str, Any], *, ask: bool) -> Scenario:
-    """Return what is typed, else what the file says, else what is answered."""
+    """Return what is typed, else what the file says, else what is answered or functions/.env says of the worker."""
     from twohop.cost.scenario import read_scenario, scenario_of
 
     path = file or (_FILE if _FILE.exists() else None)
     if path:
-        return read_scenario(path, **typed)
-    if ask and not {"calls_per_month", "compute_seconds"} <= set(typed):
+        return read_scenario(path, deployed=_deployed(), **typed)
+    needed = {"compute_seconds"} if typed.get("trace") else {"calls_per_month", "compute_seconds"}
+    if ask and not needed <= set(typed):
         typed = {**_asked(typed), **typed}
         hint(f"write these into {_FILE} to be asked no more; every field is in docs/cost.md")
-    return scenario_of({"calls_per_month": 10_000, "compute_seconds": 1.0, **typed})
+    return scenario_of({"calls_per_month": 10_000, "compute_seconds": 1.0, **_deployed(), **typed})
+
+
+def _deployed() -> dict[str, object]:
+    """Return what functions/.env says of the worker."""
+    from twohop.configured import read_env_file
+
+    env = read_env_file(Path("functions/.env"))
+    names = {"HARDWARE": "hardware", "IDLE_SECONDS": "idle_seconds", "PULL_SECONDS": "pull_seconds"}
+    return {name: env[key] for key, name in names.items() if env.get(key, "own") != "own"}
 
 
 def _asked(typed: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: click.prompt(question, default=default, type=type(default), err=True)
-        for name, question, default in _QUESTIONS
-        if name not in typed
-    }
+    try:
+        return {
+            name: click.prompt(question, default=default, type=type(default), err=True)
+            for name, question, default in _QUESTIONS
+            if name not in typed
+        }
+    except click.Abort as exc:
+        if sys.stdin.isatty():
+            raise
+        raise BadInputError(f"nobody answers: give --calls and --seconds, or write {_FILE}") from exc

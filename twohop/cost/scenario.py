@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -113,8 +114,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return {Shape.SPIKY: 4.0, Shape.BURSTY: 13.0}.get(self.shape, 1.0)
 
 
-def read_scenario(path: Path, **given: object) -> Scenario:
+def read_scenario(path: Path, *, deployed: Mapping[str, object], **given: object) -> Scenario:
     """Return the scenario of a YAML file, with what was typed in place of what it says.
+
+    Args:
+        path: the file.
+        deployed: stands where neither says anything.
+        given: what was typed.
 
     Raises:
         BadInputError: it is malformed; the reason names the field.
@@ -125,7 +131,7 @@ def read_scenario(path: Path, **given: object) -> Scenario:
         raise BadInputError(f"{path} cannot be read: {exc}") from exc
     if not isinstance(fields, dict):
         raise BadInputError(f"{path} holds no fields; write a line like calls_per_month: 100000")
-    return scenario_of({**fields, **given}, name=str(path))
+    return scenario_of({**deployed, **fields, **given}, name=str(path))
 
 
 def scenario_of(fields: dict[str, object], *, name: str = "the scenario") -> Scenario:
@@ -137,5 +143,6 @@ def scenario_of(fields: dict[str, object], *, name: str = "the scenario") -> Sce
     try:
         return msgspec.convert(fields, Scenario, strict=False)
     except msgspec.ValidationError as exc:
-        known = ", ".join(Scenario.__struct_fields__)
-        raise BadInputError(f"{name} is malformed: {exc}; fields: {known}") from exc
+        unknown = fields.keys() - set(Scenario.__struct_fields__)
+        known = f"; fields: {', '.join(Scenario.__struct_fields__)}" if unknown else ""
+        raise BadInputError(f"{name} is malformed: {exc}{known}") from exc

@@ -13,6 +13,7 @@ from twohop.cost import actual as past
 from twohop.cost import tables
 from twohop.cost.book import book_of
 from twohop.cost.forecast import forecast as forecast_of
+from twohop.cost.modes.lines import write_csv
 from twohop.cost.progress import progress
 from twohop.cost.scenario import Scenario
 from twohop.session import Session
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from gate.bootstrap import Store
 
 
-def actual(session: Session, base: Scenario, *, actual: str, wait_seconds: float, as_json: bool, **_: Any) -> int:
+def actual(
+    session: Session, base: Scenario, *, actual: str, wait_seconds: float, as_json: bool, as_csv: bool, **_: Any
+) -> int:
     """Show what the last day or month really cost, beside the forecast; return what a month costs at this pace."""
     until = session.now()
     since = until - timedelta(days=1 if actual == "day" else 30)
@@ -32,11 +35,16 @@ def actual(session: Session, base: Scenario, *, actual: str, wait_seconds: float
 
     with progress("reading the ledger"):
         jobs = session.run(read)
-    if not jobs:
+    really = past.actual(jobs, days=(until - since).total_seconds() / 86_400)
+    if as_csv:
+        write_csv([asdict(really)])
+    elif jobs:
+        _show_actual(jobs, base, since, until, wait_seconds=wait_seconds, as_json=as_json)
+    elif as_json:
+        show_json({**asdict(really), "forecast_microdollars": 0, "recommended": None})
+    else:
         hint(f"no jobs in the last {actual}")
-        return 0
-    _show_actual(jobs, base, since, until, wait_seconds=wait_seconds, as_json=as_json)
-    return past.actual(jobs, days=(until - since).total_seconds() / 86_400).microdollars_per_month
+    return really.microdollars_per_month
 
 
 def _show_actual(

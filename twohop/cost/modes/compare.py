@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import date
 
 from twohop.cost import tables
@@ -10,6 +11,7 @@ from twohop.cost.book import book_of
 from twohop.cost.break_even import break_even
 from twohop.cost.compare import Compared, How, Option, compared
 from twohop.cost.forecast import Forecast
+from twohop.cost.modes.lines import write_csv
 from twohop.cost.progress import progress
 from twohop.cost.scenario import Design
 from twohop.show import hint, show, show_json
@@ -17,7 +19,9 @@ from twohop.show import hint, show, show_json
 _SHOWN_MAX = 12
 
 
-def show_compare(found: Forecast, *, on: date, wait_seconds: float, everything: bool, as_json: bool) -> None:
+def show_compare(
+    found: Forecast, *, on: date, wait_seconds: float, everything: bool, as_json: bool, as_csv: bool
+) -> None:
     """Show the best ways, the frontier, the designs, and from how many calls on a worker is better kept."""
     with progress("every provider and GPU") as shown:
         made = compared(found.scenario, on=on, wait_seconds=wait_seconds, progress=shown)
@@ -25,6 +29,9 @@ def show_compare(found: Forecast, *, on: date, wait_seconds: float, everything: 
     if as_json:
         always = [{"always_on": name, "from_calls_a_month": count} for name, count in kept]
         show_json({"options": made.ways, "frontier": made.frontier, "break_even": always})
+        return
+    if as_csv:
+        write_csv([{**asdict(way), "how": way.how.value} for way in made.ways])
         return
     hardware = made.ways if everything else made.hardware[:_SHOWN_MAX]
     show(f"best settings for a wait of {wait_seconds:g} s (95 of 100 calls), hop 1 included", "")

@@ -16,10 +16,11 @@ from twohop.cost.compare import compared
 from twohop.cost.forecast import Forecast
 from twohop.cost.forecast import forecast as forecast_of
 from twohop.cost.modes.compare import show_compare
-from twohop.cost.modes.lines import explain, line_json, write_csv
+from twohop.cost.modes.lines import explain, line_json, write_bill
 from twohop.cost.modes.what_if import show_what_if
 from twohop.cost.progress import progress
 from twohop.cost.scenario import Scenario
+from twohop.errors import BadInputError
 from twohop.session import Session
 from twohop.show import hint, show, show_json, warn
 
@@ -34,12 +35,13 @@ def forecast(session: Session, scenario: Scenario, **asked: Any) -> int:
         explain(found.bill, asked["explain"])
     elif asked["html"]:
         _write_report(found, asked["html"], on=today, wait_seconds=wait_seconds)
-    elif asked["as_csv"]:
-        write_csv(found.bill.lines)
     elif asked["compare"]:
-        show_compare(found, on=today, wait_seconds=wait_seconds, everything=asked["everything"], as_json=as_json)
+        forms = {"as_json": as_json, "as_csv": asked["as_csv"], "everything": asked["everything"]}
+        show_compare(found, on=today, wait_seconds=wait_seconds, **forms)
     elif asked["what_if"]:
-        show_what_if(found, as_json=as_json)
+        show_what_if(found, as_json=as_json, as_csv=asked["as_csv"])
+    elif asked["as_csv"]:
+        write_bill(found.bill)
     elif as_json:
         show_json(_forecast_json(found))
     else:
@@ -66,7 +68,7 @@ def _forecast_json(found: Forecast) -> dict[str, Any]:
 
 
 def _show(found: Forecast) -> None:
-    show(f"{found.scenario.calls_per_month:,} calls on {found.book.gpu.hardware}, {found.scenario.design.value}", "")
+    show(f"{found.ran.calls:,} calls on {found.book.gpu.hardware}, {found.scenario.design.value}", "")
     show(tables.bill_table(found.bill), "", tables.sources_table(found.bill), "", *tables.summary(found))
     for unpriced in prices.load(found.book.provider).unpriced:
         warn(f"not in this bill: {unpriced.title}; {unpriced.note} ({unpriced.source}, {unpriced.as_of})")
@@ -79,5 +81,8 @@ def _write_report(found: Forecast, path: Path, *, on: date, wait_seconds: float)
     with progress("every provider and GPU") as shown:
         made = compared(found.scenario, on=on, wait_seconds=wait_seconds, progress=shown)
         page = report(found, made, on=on)
-    path.write_text(page, "utf-8")
+    try:
+        path.write_text(page, "utf-8")
+    except OSError as exc:
+        raise BadInputError(f"the report cannot be written to {path}: {exc.strerror}") from exc
     hint(f"wrote {path}")

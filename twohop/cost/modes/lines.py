@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twohop.cost.bill import Bill, Line
@@ -39,9 +39,13 @@ def line_json(line: Line) -> dict[str, Any]:
     }
 
 
-def write_csv(lines: Sequence[Line]) -> None:
-    """Write the bill to stdout."""
-    rows = [line_json(line) for line in lines]
+def write_bill(bill: Bill) -> None:
+    """Write the bill to stdout as CSV."""
+    write_csv([line_json(line) for line in bill.lines])
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of the same fields to stdout."""
     writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)

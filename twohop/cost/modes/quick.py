@@ -8,7 +8,7 @@ from twohop.cost import tables
 from twohop.cost.book import book_of
 from twohop.cost.closed_form import quick_forecast
 from twohop.cost.forecast import rules_of
-from twohop.cost.modes.lines import explain, line_json, write_csv
+from twohop.cost.modes.lines import explain, line_json, write_bill
 from twohop.cost.scenario import Scenario
 from twohop.session import Session
 from twohop.show import hint, show, show_json
@@ -23,7 +23,7 @@ def quick(session: Session, scenario: Scenario, *, as_json: bool, as_csv: bool, 
     if asked["explain"]:
         explain(found.bill, asked["explain"])
     elif as_csv:
-        write_csv(found.bill.lines)
+        write_bill(found.bill)
     elif as_json:
         lines = [line_json(line) for line in found.bill.lines]
         show_json({"microdollars": found.bill.microdollars, "cold_share": found.cold_share, "lines": lines})

@@ -8,19 +8,24 @@ from typing import Any
 
 from twohop.cost import tables
 from twohop.cost.forecast import Forecast
+from twohop.cost.modes.lines import write_csv
 from twohop.cost.progress import progress
 from twohop.cost.shocks import SHOCKS, Shock
 from twohop.cost.what_if import LEAVING, Swing, exposure, shocked, tornado
 from twohop.show import show, show_json
 
 
-def show_what_if(found: Forecast, *, as_json: bool) -> None:
+def show_what_if(found: Forecast, *, as_json: bool, as_csv: bool) -> None:
     """Show every price and assumption halved, doubled and ten times."""
     with progress("every price and assumption"):
         base, swings = tornado(found.scenario, found.book)
     moved = [(shock, shocked(base, shock)) for shock in SHOCKS]
     if as_json:
         show_json(_json(base, swings, moved))
+        return
+    if as_csv:
+        rows = [{"name": swing.name, "is_price": swing.is_price, **_columns(swing)} for swing in swings]
+        write_csv(rows)
         return
     moving = [swing for swing in swings if swing.widest(base.microdollars)]
     still = [swing.name for swing in swings if not swing.widest(base.microdollars)]
@@ -50,6 +55,10 @@ def _json(base: Forecast, swings: Sequence[Swing], moved: Sequence[tuple[Shock, 
 
 def _leaving(provider: str) -> str:
     return LEAVING["google" if provider == "google" else "gpu"]
+
+
+def _columns(swing: Swing) -> dict[str, int]:
+    return {f"microdollars_x_{name}": amount for name, amount in _by_factor(swing.microdollars).items()}
 
 
 def _by_factor(amounts: dict[Any, int]) -> dict[str, int]:

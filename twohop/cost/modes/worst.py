@@ -21,6 +21,7 @@ from twohop.cost import tables
 from twohop.cost.assumed import Assumed
 from twohop.cost.book import book_of
 from twohop.cost.deployed import functions
+from twohop.cost.modes.lines import write_csv
 from twohop.cost.remedies import remedies
 from twohop.cost.worst import Configured, Worst, worst_case
 from twohop.errors import BadInputError
@@ -44,7 +45,7 @@ class Typed:
     assumed: Assumed
 
 
-def worst(session: Session, typed: Typed, *, as_json: bool, explain: str | None, **_: Any) -> int:
+def worst(session: Session, typed: Typed, *, as_json: bool, as_csv: bool, explain: str | None, **_: Any) -> int:
     """Show the most that can be lost with what is configured; return it for a day."""
     env = {**_UNNAMED, **read_env_file(Path("functions/.env")), **os.environ}
     env |= {"HARDWARE": typed.hardware} if typed.hardware else {}
@@ -61,6 +62,9 @@ def worst(session: Session, typed: Typed, *, as_json: bool, explain: str | None,
             "microdollars_per_day": found.microdollars_per_day,
         }
         show_json({**asdict(found), **words, **amounts, "binding": found.binding().name})
+    elif as_csv:
+        kinds = {"jobs": found.gpu_bounds, "without_jobs": (found.without_jobs,), "refused": found.refused}
+        write_csv([{"bounds": kind, **asdict(bound)} for kind, bounds in kinds.items() for bound in bounds])
     else:
         _show(found, configured)
     return found.microdollars_per_day
