@@ -17,7 +17,7 @@ from twohop.cost.fleet import Lived
 from twohop.cost.forecast import forecast
 from twohop.cost.month import month_of
 from twohop.cost.scenario import Design, Scenario
-from twohop.cost.use import used
+from twohop.cost.use import operations, used
 
 TODAY = date(2026, 11, 25)
 DAYS = 30
@@ -185,13 +185,22 @@ def test_a_million_calls_cost_hop_1_what_adding_it_up_by_hand_gives(design: Desi
 
 
 def test_the_docs_say_what_the_three_designs_cost() -> None:
-    """In the table of docs/jobs-and-streams.md, to the dollar."""
-    page = (Path(__file__).parents[2] / "docs" / "jobs-and-streams.md").read_text("utf-8")
-    for design, invocations in ((Design.WEBHOOK, 2), (Design.POLL, 17), (Design.HOLD, 1)):
+    """In the table of docs/jobs-and-streams.md and in ADR 0007, to the dollar, from the prices that are in effect."""
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "jobs-and-streams.md").read_text("utf-8")
+    decision = (docs / "adr" / "0007-jobs-outlive-their-calls.md").read_text("utf-8")
+    for design, row in (
+        (Design.WEBHOOK, "submit, webhook, a listener on the document"),
+        (Design.POLL, "the client asks a function every 2 s"),
+        (Design.HOLD, "a call is held open for 30 s, an instance each"),
+    ):
         scenario = Scenario(calls_per_month=1_000_000, compute_seconds=29.8, design=design, gate_concurrency=1)
-        made = bill(used(scenario, month_of(scenario, _held_one_by_one()), _book()), _book())
+        month = month_of(scenario, _held_one_by_one())
+        invocations = operations(scenario, month).invocations
+        dollars = f"${bill(used(scenario, month, _book()), _book()).microdollars / 1e6:.0f}"
 
-        assert f" | {invocations} | ${made.microdollars / 1e6:.0f} |" in page
+        assert f"| {row} | {invocations:g} | {dollars} |" in page
+        assert f"{dollars} " in decision or f"{dollars}\n" in decision
 
 
 SMALL = forecast(Scenario(calls_per_month=3_000, compute_seconds=2.0, disk_gb=20), _book())
