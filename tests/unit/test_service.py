@@ -278,15 +278,6 @@ class TestAnIdempotencyKey:
         assert sum(isinstance(one, ProviderUnavailableError) for one in told) == 12
         assert sum(isinstance(one, Answer) for one in told) == 9
 
-    async def test_a_limit_below_one_hold_is_told_to_the_operator_once(self, world: World) -> None:
-        """It refuses everybody for ever, and says to come back tomorrow."""
-        await set_plan(world, microdollars_per_day=100)
-        for _ in range(3):
-            with pytest.raises(QuotaExceededError):
-                await world.infer()
-
-        assert [line["value"] for line in world.log.lines("limit.below_one_hold")] == [100]
-
     async def test_joining_a_job_that_does_not_end_is_bounded(self, world: World) -> None:
         """Its instance died; the one that joined says so, and when to ask again."""
         world.provider.let_go.clear()

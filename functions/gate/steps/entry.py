@@ -31,6 +31,7 @@ from gate.steps.newcomers import NewcomerError, Newcomers
 from gate.steps.pacing import Pace
 from gate.steps.policy import Policies, Policy
 from gate.steps.settling import Settling
+from gate.steps.unholdable import Unholdable
 
 _SWEEP_MARGIN = timedelta(seconds=60)
 _READS_TO_REPEAT = 2
@@ -94,7 +95,7 @@ class Entry:
         self._clock = clock
         self._log = log
         self._hold_microdollars = model.worst_case_microdollars
-        self._told_unholdable: set[tuple[str, int]] = set()
+        self._unholdable = Unholdable(log)
 
     async def enter(self, caller: Caller, request: InferRequest, *, size_bytes: int, join: Join) -> Held | Joined:
         """Check all that can be checked, then hold a job, or join the one that has the same idempotency key.
@@ -122,11 +123,10 @@ class Entry:
             raise kill.refusal(policy.config.kill_level)
         check_raw_size(size_bytes, policy.plan)
         body = self._checked_body(caller, request, policy)
-        self._warn_if_unholdable(policy)
         digest = payload_digest(body)
         for name in self._names(request, digest, policy):
             job = self._new_job(caller, policy, digest, name)
-            with self._paced(job, name):
+            with self._refusals_noted(job, policy, name):
                 if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
                     raise kill.refusal(policy.config.kill_level)
                 outcome = await self._hold(job, policy, may_repeat=name.repeats)
@@ -143,14 +143,16 @@ class Entry:
         )
 
     @contextmanager
-    def _paced(self, job: Job, name: JobName) -> Iterator[None]:
+    def _refusals_noted(self, job: Job, policy: Policy, name: JobName) -> Iterator[None]:
         """Bound what is read for who gets no hold: whoever may repeat a job has it looked for at each refusal."""
         if name.repeats:
             self._pace.check(job.caller)
         try:
             yield
         except (KilledError, QuotaExceededError):
-            self._pace.count(job.caller, int(name.repeats))
+            if name.repeats:
+                self._pace.count(job.caller)
+            self._unholdable.tell(job, policy)
             raise
 
     def _checked_body(self, caller: Caller, request: InferRequest, policy: Policy) -> bytes:
@@ -168,23 +170,6 @@ class Entry:
         body = request.body(name)
         check_size(request, body, policy.plan)
         return body
-
-    def _warn_if_unholdable(self, policy: Policy) -> None:
-        """Tell the operator, once, of a limit that is below a single hold: it refuses everybody for ever."""
-        held = self._hold_microdollars
-        plan, config = policy.plan, policy.config
-        values = (plan.microdollars_per_day, plan.microdollars_per_month, config.budget_microdollars_per_day)
-        if not any(0 < value < held for value in values):
-            return
-        limits = {
-            f"plans/{policy.plan_name}.microdollars_per_day": policy.plan.microdollars_per_day,
-            f"plans/{policy.plan_name}.microdollars_per_month": policy.plan.microdollars_per_month,
-            "gate/config.budget_microdollars_per_day": policy.config.budget_microdollars_per_day,
-        }
-        for limit, value in limits.items():
-            if 0 < value < held and (limit, value) not in self._told_unholdable:
-                self._told_unholdable.add((limit, value))
-                self._log.error("limit.below_one_hold", limit=limit, value=value, held_microdollars=held)
 
     def _names(self, request: InferRequest, digest: str, policy: Policy) -> Iterator[JobName]:
         return names_of(
