@@ -383,11 +383,12 @@ class Part:
 class Streams(Protocol):
     """What a provider can do beside `Provider` if it passes on a job's parts as they are made."""
 
-    def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+    def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
         """Hand a job over, and yield its parts as they come and, last, the job in its final state.
 
         An order that makes no parts yields its end alone. Where there is a queue, the job is yielded once before its
-        first part, so that it can be cancelled; leaving the iteration does not.
+        first part, so that it can be cancelled; leaving the iteration does not. An order that has a webhook goes on
+        there when the wait is over, and what is yielded last is the job as it then stands.
 
         Raises:
             ProviderError: as `Provider.submit`, at any point of the iteration.

@@ -114,39 +114,34 @@ class Gate:
             clock=clock,
         )
 
-    async def infer(
-        self, caller: Caller, request: InferRequest, *, size_bytes: int = 0, may_outlive: bool = False
-    ) -> Answer:
+    async def infer(self, caller: Caller, request: InferRequest, *, size_bytes: int = 0) -> Answer:
         """Run a verified caller's request on the model, and count it.
+
+        A job that takes longer than the wait goes on, if its provider keeps jobs, and is answered with as it stands;
+        otherwise it is given up.
 
         Args:
             caller: who is asking.
             request: what is asked.
             size_bytes: of the request as it came, if that is known.
-            may_outlive: a job that takes longer than the wait goes on, if its provider keeps jobs, and is answered
-                with as it stands; otherwise it is given up.
 
         Raises:
             GateError: it was refused or it failed; `errors` tells the kinds apart.
         """
-        join = self._join_to_the_end(may_outlive=may_outlive)
-        entered = await self._entry.enter(caller, request, size_bytes=size_bytes, join=join)
+        entered = await self._entry.enter(caller, request, size_bytes=size_bytes, join=self._join_to_the_end())
         if isinstance(entered, Joined):
             return await self._answer_again(entered)
-        if may_outlive and self._provider.capabilities.queues:
-            return await self._infer_or_hand_over(entered)
-        return await self._answer(
-            entered,
-            await self._run(entered, self._orders.awaited(entered.job, entered.body)),
-        )
+        order = self._order(entered, entered.body)
+        return await self._answer_or_hand_over(entered, order, await self._run(entered, order))
 
     async def stream(
         self, caller: Caller, request: InferRequest, *, size_bytes: int = 0
     ) -> AsyncGenerator[Part | Answer, None]:
         """Do as `infer`, and yield what the job makes as it makes it, and at last the answer.
 
-        A job that makes no parts, or was started by another request, yields its answer alone. To leave the iteration
-        early, by `aclose` or by cancelling it, stops the job at the provider, and its caller pays what it used.
+        A job that makes no parts, or was started by another request, yields its answer alone. One that takes longer
+        than the wait goes on, as for `infer`. To leave the iteration early, by `aclose` or by cancelling it, stops
+        the job at the provider, and its caller pays what it used.
 
         Raises:
             GateError: as `infer`, at any point of the iteration.
@@ -155,13 +150,13 @@ class Gate:
         if isinstance(entered, Joined):
             yield await self._answer_again(entered)
             return
-        order = self._orders.awaited(entered.job, request.body(self._model.name, stream=True))
+        order = self._order(entered, request.body(self._model.name, stream=True))
         seen: ProviderJob | None = None
         began = False
         try:
             async with (
                 self._settling.on_error(entered.job),
-                aclosing(self._streamer.run(order)) as made,
+                aclosing(self._streamer.run(order, until=self._waited_until(entered.job))) as made,
                 aclosing(self._watch.unless_stopped_between(made, entered.job)) as steps,
             ):
                 async for step in steps:
@@ -174,8 +169,8 @@ class Gate:
             reason = str(exc) if isinstance(exc, GateError) else _LEFT
             await self._settling.surely(self._abandon(entered.job, seen, began=began, reason=reason))
             raise
-        assert seen is not None, "a stream that raises nothing ends with the job's end"
-        yield await self._answer(entered, seen)
+        assert seen is not None, "a stream that raises nothing ends with how its job stands"
+        yield await self._answer_or_hand_over(entered, order, seen)
 
     @property
     def model_name(self) -> str:
@@ -201,32 +196,37 @@ class Gate:
         policy = await self._policies.for_caller(await self._newcomers.as_seen(caller))
         return await self._quotas.of(caller.uid, policy)
 
-    def _join_to_the_end(self, *, may_outlive: bool = False) -> Join:
-        """Return what waits for the end of a job that another request started."""
+    def _join_to_the_end(self) -> Join:
+        """Return what waits for the end of a job that another request started, for the time of one wait."""
         deadline = self._clock.now() + timedelta(milliseconds=self._model.wait_ms_max)
 
         async def join(job: Job, payload_digest: str) -> Job:
-            return await self._joining.end_of(job, payload_digest, deadline=deadline, may_outlive=may_outlive)
+            return await self._joining.end_of(job, payload_digest, deadline=deadline)
 
         return join
 
-    async def _run(self, held: Held, order: Order, *, until: datetime | None = None) -> ProviderJob:
+    def _order(self, held: Held, body: bytes) -> Order:
+        """Return what the provider is asked for: if it keeps jobs, one that may outlive its call."""
+        make = self._orders.outliving if self._provider.capabilities.queues else self._orders.awaited
+        return make(held.job, body)
+
+    def _waited_until(self, job: Job) -> datetime:
+        return job.held_at + timedelta(milliseconds=self._model.wait_ms_max)
+
+    async def _run(self, held: Held, order: Order) -> ProviderJob:
         sight = Sight()
-        # A job that ends with its connection, or that nobody can name, is stopped without a name.
-        stays = self._provider.capabilities.queues and not (self._ends_when_left and order.webhook is None)
-        work = self._dispatcher.run(order, until=until, sight=sight)
+        work = self._dispatcher.run(order, until=self._waited_until(held.job), sight=sight)
         try:
             async with self._settling.on_error(held.job):
-                return await self._watch.unless_stopped(work, held.job, known=sight.known if stays else None)
+                # A job that ends with its connection is stopped without a name.
+                known = sight.known if self._provider.capabilities.queues else None
+                return await self._watch.unless_stopped(work, held.job, known=known)
         except (KilledError, JobCancelledError) as exc:
             began = sight.job is None or sight.job.state is not ProviderState.QUEUED
             await self._settling.surely(self._abandon(held.job, sight.job, began=began, reason=str(exc)))
             raise
 
-    async def _infer_or_hand_over(self, held: Held) -> Answer:
-        order = self._orders.outliving(held.job, held.body)
-        until = held.job.held_at + timedelta(milliseconds=self._model.wait_ms_max)
-        seen = await self._run(held, order, until=until)
+    async def _answer_or_hand_over(self, held: Held, order: Order, seen: ProviderJob) -> Answer:
         if seen.state.final:
             return await self._answer(held, seen)
         awaited_ms = self._elapsed_ms(held.job)

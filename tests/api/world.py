@@ -48,12 +48,12 @@ class OnlyAlice(BelievingVerifier):
 class ApiWorld(World):
     """Everything behind the routes, and a client in front of them."""
 
-    def __init__(self, ledger: WatchedLedger) -> None:
+    def __init__(self, ledger: WatchedLedger, **model: Any) -> None:
         super().__init__(ledger)
         self.scripted = ScriptedProvider(otherwise=answer_like_the_worker)
         signer = TokenSigner(project="demo-project", secrets=[b"s" * 32])
         self.pace = Pace(clock=self.clock)
-        gate = self.another_gate(provider=self.scripted)
+        self.gate = gate = self.another_gate(provider=self.scripted, **model)
         self.tokens = Tokens(
             policies=self.policies, documents=ledger, signer=signer, clock=self.clock, pace=self.pace
         )
@@ -94,10 +94,10 @@ class ApiWorld(World):
 
 
 @asynccontextmanager
-async def api_world(folder: Path) -> AsyncIterator[ApiWorld]:
+async def api_world(folder: Path, **model: Any) -> AsyncIterator[ApiWorld]:
     ledger = WatchedLedger(str(folder / "ledger"))
     await fill(ledger, make_documents())
-    world = ApiWorld(ledger)
+    world = ApiWorld(ledger, **model)
     yield world
     await world.http.aclose()
     await world.scripted.close()

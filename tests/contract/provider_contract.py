@@ -193,7 +193,7 @@ class ProviderContract:
     async def stream(self, provider: Provider) -> list[Part | ProviderJob]:
         """Hand a job over, and gather all that its stream tells but the states before its end."""
         assert isinstance(provider, Streams)
-        async with aclosing(provider.stream(make_order())) as steps:
+        async with aclosing(provider.stream(make_order(), wait_seconds=WAIT_SECONDS)) as steps:
             told = [step async for step in steps]
         return [step for step in told if isinstance(step, Part) or step.state.final]
 
@@ -216,6 +216,25 @@ class ProviderContract:
 
         assert isinstance(end, ProviderJob)
         assert (end.state, end.outputs) == (ProviderState.COMPLETED, "outputs")
+
+    async def test_a_stream_whose_wait_is_over_leaves_its_job_to_go_on(self, provider: Provider, host: Host) -> None:
+        """Where jobs are kept; elsewhere it is told to its end."""
+        assert isinstance(provider, Streams)
+        host.lasts("outputs")
+        order = make_order(webhook=WEBHOOK)
+
+        async with aclosing(provider.stream(order, wait_seconds=0)) as steps:
+            *_, last = [step async for step in steps]
+
+        assert isinstance(last, ProviderJob)
+        assert last.state.final is not provider.capabilities.queues
+        assert host.webhook == (WEBHOOK if provider.capabilities.queues else None)
+        for _ in range(50):
+            if last.state.final:
+                break
+            await asyncio.sleep(0.01)
+            last = await provider.status(last.provider_job_id)
+        assert (last.state, last.outputs) == (ProviderState.COMPLETED, "outputs")
 
     async def test_a_stream_of_bad_input_is_a_failed_job(self, provider: Provider, host: Host) -> None:
         host.refuses_the_input("inputs: a text is expected")
@@ -241,7 +260,7 @@ class ProviderContract:
     async def test_an_expired_order_is_not_streamed(self, provider: Provider, host: Host) -> None:
         assert isinstance(provider, Streams)
         with pytest.raises(ProviderUnavailableError):
-            await anext(provider.stream(make_order(expires_at=NOON)))
+            await anext(provider.stream(make_order(expires_at=NOON), wait_seconds=WAIT_SECONDS))
 
     async def test_closing_twice_is_fine(self, provider: Provider) -> None:
         await self.finish(provider)

@@ -51,7 +51,7 @@ async def submit(world: World, inputs: Any = PAYLOAD, **fields: Any) -> Answer:
 
 
 async def infer(world: World, **fields: Any) -> Answer:
-    return await world.gate.infer(ALICE, InferRequest(inputs=PAYLOAD, **fields), may_outlive=True)
+    return await world.gate.infer(ALICE, InferRequest(inputs=PAYLOAD, **fields))
 
 
 def busy(world: World) -> ScriptedProvider:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from gate.ports import Order, Part, ProviderJob, ProviderState, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.wire import WorkBody
 from tests.unit.doubles import completed
-from tests.unit.world import ALICE, DAY, HELD, World, set_plan
+from tests.unit.world import ALICE, DAY, HELD, WEBHOOKS, World, set_plan
 
 TEXTS = (Part(text="once "), Part(text="upon "), Part(text="a time"))
 USAGE = ProviderUsage(execution_ms=1_200, start_ms=800)
@@ -30,9 +32,13 @@ class Watched(ScriptedProvider):
     def __init__(self, act: Act) -> None:
         super().__init__(otherwise=act)
         self.began = asyncio.Event()
+        self.may_end: asyncio.Event | None = None
 
-    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
-        async with aclosing(super().stream(order)) as steps:
+    async def _play(self, act: Act) -> None:
+        await (self.may_end.wait() if self.may_end else super()._play(act))
+
+    async def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
+        async with aclosing(super().stream(order, wait_seconds=wait_seconds)) as steps:
             async for step in steps:
                 asyncio.get_running_loop().call_later(0.01, self.began.set)
                 yield step
@@ -44,6 +50,24 @@ def scripted(world: World, **act: Any) -> Watched:
     provider = Watched(Act(**fields))
     world.gate = world.another_gate(provider=provider)
     return provider
+
+
+def slow(world: World) -> Watched:
+    """Give the world a provider whose jobs take longer than the wait: they end when they may."""
+    provider = scripted(world)
+    provider.may_end = asyncio.Event()
+    world.gate = world.another_gate(provider=provider, wait_ms_max=50)
+    return provider
+
+
+async def let_it_end(world: World, provider: Watched) -> None:
+    """Let the job end, and be told by its webhook."""
+    assert provider.may_end
+    provider.may_end.set()
+    job = await world.the_job()
+    async with asyncio.timeout(10):
+        while not await world.gate.jobs.ended(job.job_id):  # noqa: ASYNC110 - its end is asked for
+            await asyncio.sleep(0.01)
 
 
 def stream(world: World, **fields: Any) -> AsyncGenerator[Part | Answer, None]:
@@ -183,10 +207,52 @@ async def test_a_worker_that_fails_after_some_parts_is_told_after_them(world: Wo
     assert await world.counter(*DAY, "microdollars") == 1_127
 
 
-async def test_a_stream_that_outlasts_its_time_is_given_up(world: World) -> None:
+async def test_a_stream_whose_wait_is_over_ends_with_the_running_job(world: World) -> None:
+    """As a call does. What came is not taken back, nothing is stopped, and its end is told by its document."""
+    provider = slow(world)
+
+    *parts, answer = await gather(world)
+
+    assert tuple(parts) == TEXTS
+    assert isinstance(answer, Answer)
+    assert (answer.job.state, answer.outputs) == (JobState.RUNNING, None)
+    assert provider.cancelled == []
+    [order] = provider.orders
+    assert order.webhook == WEBHOOKS.address(answer.job.job_id)
+    assert await world.counter("in_flight") == 1
+
+
+async def test_its_end_is_settled_and_kept_by_its_webhook(world: World) -> None:
+    provider = slow(world)
+    *_, answer = await gather(world)
+    assert isinstance(answer, Answer)
+
+    await let_it_end(world, provider)
+
+    job = await world.the_job()
+    assert (job.state, json.loads(job.result or b"")) == (JobState.SETTLED, OUTPUTS)
+    assert len(world.ledger.settlements) == 1
+    assert await world.counter("in_flight") == 0
+
+
+async def test_one_who_asks_again_with_its_key_gets_its_end(world: World) -> None:
+    provider = slow(world)
+    await gather(world, idempotency_key="k")
+    asking = asyncio.ensure_future(gather(world, idempotency_key="k"))
+    await let_it_end(world, provider)
+
+    [again] = await asking
+
+    assert isinstance(again, Answer)
+    assert (again.outputs, again.repeated) == (OUTPUTS, True)
+    assert len(provider.orders) == 1
+
+
+async def test_where_no_jobs_are_kept_a_stream_whose_wait_is_over_is_given_up(world: World) -> None:
     """Nobody waits for ever, and the provider is told so."""
     provider = scripted(world, delay_seconds=1_000)
     provider.sleep = _quick_sleep
+    provider.capabilities = replace(provider.capabilities, queues=False)
     world.gate = world.another_gate(provider=provider, wait_ms_max=1)
 
     steps = stream(world)

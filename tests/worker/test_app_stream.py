@@ -59,8 +59,13 @@ class Front:
         self.app = app
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://worker")
 
-    async def send(self, request: wire.SignedRequest) -> httpx.Response:
-        return await self.client.post("/infer", content=request.body, headers=request.to_headers())
+    async def send(self, request: wire.SignedRequest, path: str = "/infer") -> httpx.Response:
+        return await self.client.post(path, content=request.body, headers=request.to_headers())
+
+    async def status(self, job_id: str) -> dict[str, Any]:
+        asking = make_request(body=b"status", job_id=job_id)
+        response = await self.client.get(f"/status/{job_id}", headers=asking.to_headers())
+        return response.json()  # type: ignore[no-any-return]
 
 
 def streamed(inputs: Any) -> wire.SignedRequest:
@@ -90,6 +95,34 @@ async def test_a_stream_tells_how_far_the_job_is_and_ends_with_its_whole_result(
     assert ("progress", {"done": 2, "total": 3}) in told
     assert told[-1][0] == "result"
     assert told[-1][1]["outputs"] == ["a", "b", "last"]
+
+
+async def test_a_stream_whose_wait_is_over_ends_with_the_job_that_goes_on() -> None:
+    """Its end can be asked for, and says all that the job has made."""
+    front = Front()
+    front.door.open()
+
+    response = await front.send(streamed(["a", "b", "last"]), "/run?wait=300")
+    front.engine.may_end.set()
+    async with asyncio.timeout(20):
+        while (told := await front.status("a-stream"))["status"] == "IN_PROGRESS":  # noqa: ASYNC110 - its end is asked for
+            await asyncio.sleep(0.01)
+
+    assert response.headers["content-type"] == "text/event-stream"
+    *parts, last = events(response.text)
+    assert ("progress", {"done": 2, "total": 3}) in parts
+    assert last == ("kept", {"id": "a-stream", "status": "IN_PROGRESS"})
+    assert (told["status"], told["result"]["outputs"]) == ("COMPLETED", ["a", "b", "last"])
+
+
+async def test_a_stream_that_may_go_on_and_ends_in_time_is_as_any_other() -> None:
+    front = Front()
+    front.door.open()
+    front.engine.may_end.set()
+
+    response = await front.send(streamed(["a", "b", "last"]), "/run?wait=20000")
+
+    assert events(response.text)[-1][0] == "result"
 
 
 async def test_a_stream_that_makes_no_part_is_answered_with_its_own_status() -> None:

@@ -31,7 +31,9 @@ class Front:
         self.away = 0
         self.trouble: Exception = OSError()
         kept = KeptJobs(self.bench.service, self.door, tell=self._tell)
-        routes = KeptRoutes(self.bench.service, self.door, kept, bytes_max=1_000_000, seconds_max=20)
+        routes = KeptRoutes(
+            self.bench.service, self.door, kept, bytes_max=1_000_000, seconds_max=20, heartbeat_seconds=10
+        )
         app = Starlette(routes=routes.routes())
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://worker")
 

@@ -198,14 +198,14 @@ async def drive(
 
 
 async def _ask(gate: Gate, number: int) -> None:
-    """Ask in one of the three ways: wait for the answer, wait for a while, or do not wait."""
+    """Ask in one of the two ways: wait for the answer, or do not wait."""
     request = InferRequest(inputs="a text")
     if number % 3 == 1:
         await gate.jobs.submit(_caller(number), request)
         with asking(None):
             await asyncio.sleep(5)
     else:
-        await gate.infer(_caller(number), request, may_outlive=number % 3 == 2)
+        await gate.infer(_caller(number), request)
 
 
 def _caller(number: int) -> Caller:

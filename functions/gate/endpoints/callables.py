@@ -47,8 +47,7 @@ def make_callables(gate: Gate, tokens: Tokens, entrance: Entrance, *, clock: Clo
     """Return the doors around what answers them."""
 
     async def infer(call: Call[InferRequest]) -> dict[str, Any]:
-        made = gate.infer(call.caller, call.payload, size_bytes=call.size_bytes, may_outlive=True)
-        return answer_json(await made)
+        return answer_json(await gate.infer(call.caller, call.payload, size_bytes=call.size_bytes))
 
     async def stream(call: Call[InferRequest]) -> AsyncGenerator[dict[str, Any], None]:
         async with aclosing(gate.stream(call.caller, call.payload, size_bytes=call.size_bytes)) as steps:

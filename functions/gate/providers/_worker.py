@@ -83,16 +83,24 @@ class WorkerOverHttp:
         return self._job(answer, order)
 
     async def stream(
-        self, order: Order, *, bytes_in_max: int, patient: bool = True
+        self, order: Order, *, kept_after_seconds: float | None, bytes_in_max: int, patient: bool = True
     ) -> AsyncGenerator[Part | ProviderJob, None]:
         """Run an order, and yield what it makes and then its end.
+
+        Args:
+            order: what is to be done.
+            kept_after_seconds: from when on the worker goes on by itself; it is yielded as it then stands. None for
+                a job that ends with its connection.
+            bytes_in_max: how large its body may be.
+            patient: whether a worker that cannot take it right now is asked again.
 
         Raises:
             ProviderError: as `Provider.submit` says.
         """
         left_seconds = self._left_seconds(order, bytes_in_max)
+        path = None if kept_after_seconds is None else _run_path(kept_after_seconds)
         lines = self._http.lines(
-            lambda: self._post(order),
+            lambda: self._post(order, path=path),
             read_seconds=self._read_seconds(order, left_seconds),
             patience_seconds=_patience_seconds(left_seconds) if patient else 0,
         )
@@ -100,7 +108,10 @@ class WorkerOverHttp:
         try:
             async with aclosing(lines):
                 async for line in lines:
-                    step = self._job(line, order) if isinstance(line, Answer) else _step(reader, line, order, begun)
+                    if isinstance(line, Answer):
+                        step: Part | ProviderJob | None = self._job(line, order, path)
+                    else:
+                        step = _step(reader, line, order, begun)
                     if step:
                         yield step
                     if isinstance(step, ProviderJob):
@@ -120,15 +131,14 @@ class WorkerOverHttp:
             ProviderError: as `Provider.submit` says.
         """
         left_seconds = self._left_seconds(order, bytes_in_max)
-        wait_ms = int(min(wait_seconds, left_seconds) * 1000)
+        wait_seconds = min(wait_seconds, left_seconds)
+        path = _run_path(wait_seconds)
         answer = await self._http.ask(
-            lambda: self._post(order, path=f"/run?wait={wait_ms}"),
-            read_seconds=wait_ms / 1000 + _ANSWER_SECONDS,
+            lambda: self._post(order, path=path),
+            read_seconds=wait_seconds + _ANSWER_SECONDS,
             patience_seconds=_patience_seconds(left_seconds) if patient else 0,
         )
-        if answer.status == 202:
-            return ProviderJob(provider_job_id=order.job_id, state=ProviderState.RUNNING)
-        return self._job(answer, order)
+        return self._job(answer, order, path)
 
     async def status(self, job_id: str) -> ProviderJob:
         """Ask how a job stands that was kept.
@@ -199,9 +209,11 @@ class WorkerOverHttp:
             headers[wire.WEBHOOK_HEADER] = order.webhook
         return Ask(method="POST", url=self._beside(path) if path else self._url, headers=headers, body=order.body)
 
-    def _job(self, answer: Answer, order: Order) -> ProviderJob:
+    def _job(self, answer: Answer, order: Order, path: str | None = None) -> ProviderJob:
         if not answer.whole:
             return too_large(order.job_id, _at_most(answer.elapsed_ms, order))
+        if answer.status == 202 and path:
+            return _kept(order)
         if answer.ok:
             return _answered(answer, order)
         failure = _failure_told(answer)
@@ -222,6 +234,15 @@ class WorkerOverHttp:
             return ProviderTimeoutError(f"{self._name}: HTTP {answer.status}; the job may have run")
         remedy = _REMEDIES.get(answer.status, "the address answers, and it is no worker")
         return ProviderRejectedError(f"{self._name}: HTTP {answer.status}; {remedy}")
+
+
+def _run_path(wait_seconds: float) -> str:
+    """Return the route of jobs that go on if they take longer than the wait."""
+    return f"/run?wait={max(0, int(wait_seconds * 1000))}"
+
+
+def _kept(order: Order) -> ProviderJob:
+    return ProviderJob(provider_job_id=order.job_id, state=ProviderState.RUNNING)
 
 
 def kept_job(job_id: str, answer: Answer) -> ProviderJob:
@@ -294,7 +315,7 @@ def _step(reader: EventReader, line: bytes, order: Order, begun: float) -> Part 
     if name == "result":
         result = read_result(fields)
         return ended(order.job_id, result, _told(result) or _at_most(_ms_since(begun), order))
-    return part_of(name, fields)
+    return _kept(order) if name == "kept" else part_of(name, fields)
 
 
 def _ms_since(begun: float) -> int:

@@ -84,9 +84,13 @@ class ContainerProvider:
             return await self._worker.keep(order, wait_seconds=wait_seconds, bytes_in_max=bytes_in_max)
         return await self._worker.run(order, bytes_in_max=bytes_in_max)
 
-    def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+    def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`."""
-        return self._worker.stream(order, bytes_in_max=self.capabilities.bytes_in_max)
+        return self._worker.stream(
+            order,
+            kept_after_seconds=wait_seconds if order.webhook and self.capabilities.queues else None,
+            bytes_in_max=self.capabilities.bytes_in_max,
+        )
 
     async def status(self, provider_job_id: str) -> ProviderJob:
         """See `Provider.status`. Where nothing is kept, no job is known."""

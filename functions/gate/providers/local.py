@@ -92,16 +92,23 @@ class LocalProvider:
                     raise
                 await self._wait_until_ready(replace(order, expires_at=min(order.expires_at, until)))
 
-    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+    async def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`. A worker that does not take jobs yet is waited for."""
+        until = self._clock.now() + timedelta(seconds=wait_seconds)
+        order_until = replace(order, expires_at=min(order.expires_at, until))
         while True:
             try:
-                steps = self._worker.stream(order, bytes_in_max=self.capabilities.bytes_in_max, patient=False)
+                steps = self._worker.stream(
+                    order,
+                    kept_after_seconds=(until - self._clock.now()).total_seconds() if order.webhook else None,
+                    bytes_in_max=self.capabilities.bytes_in_max,
+                    patient=False,
+                )
                 async with aclosing(steps):
                     async for step in steps:
                         yield step
             except ProviderUnavailableError:
-                await self._wait_until_ready(order)
+                await self._wait_until_ready(order_until)
             else:
                 return
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypedDict
 from urllib.parse import quote
 
@@ -123,10 +124,11 @@ class RunPodProvider:
         )
         return _submitted(answer, order)
 
-    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+    async def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`. RunPod is asked, again and again, for what came since it was asked last."""
+        until = self._clock.now() + timedelta(seconds=wait_seconds)
         job = await self.submit(order, wait_seconds=0)
-        while not job.state.final:
+        while not job.state.final and self._clock.now() < until:
             yield job
             text, state = await self._streamed(job)
             if text:

@@ -85,7 +85,7 @@ class ScriptedProvider:
         await asyncio.wait({self._jobs[job_id].task}, timeout=wait_seconds)
         return self._job(job_id)
 
-    async def stream(self, order: Order) -> AsyncGenerator[Part | ProviderJob, None]:
+    async def stream(self, order: Order, *, wait_seconds: float) -> AsyncGenerator[Part | ProviderJob, None]:
         """See `Streams.stream`."""
         job = await self.submit(order, wait_seconds=0)
         if not job.state.final:
@@ -94,7 +94,7 @@ class ScriptedProvider:
         for part in act.parts:
             await self.sleep(act.delay_seconds / (len(act.parts) + 1))
             yield part
-        await asyncio.wait({task})
+        await asyncio.wait({task}, timeout=wait_seconds if order.webhook else None)
         yield self._job(job.provider_job_id)
 
     async def status(self, provider_job_id: str) -> ProviderJob:

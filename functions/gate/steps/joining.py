@@ -29,33 +29,32 @@ class Joining:
         self._waiting: Counter[str] = Counter()
         self._looks: dict[str, asyncio.Task[Job | None]] = {}
 
-    async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime, may_outlive: bool = False) -> Job:
-        """Return a job as it ended, waiting for that until the deadline; one that may outlive it, as it stands then.
+    async def end_of(self, job: Job, payload_digest: str, *, deadline: datetime) -> Job:
+        """Return a job as it ended, waiting for that until the deadline; one that goes on, as it stands then.
 
         Raises:
             ConflictError: it was made of another payload.
-            ProviderUnavailableError: it is still running, or was refused in the end, or too many wait already.
+            ProviderUnavailableError: it is there no more, or was released too late, or too many wait already.
         """
         check_same(job, payload_digest)
         if self._waiting[job.caller] >= _JOINERS_MAX:
             raise _still_running("too many requests of one caller join a job")
         self._waiting[job.caller] += 1
         try:
-            return await self._ended(job, deadline, may_outlive)
+            return await self._ended(job, deadline)
         finally:
             self._waiting[job.caller] -= 1
             self._waiting += Counter()  # Forgets who is down to zero.
 
-    async def _ended(self, job: Job, deadline: datetime, may_outlive: bool) -> Job:
+    async def _ended(self, job: Job, deadline: datetime) -> Job:
         pause = _PAUSE_SECONDS_FIRST
         while not job.state.final:
             there = await asyncio.shield(self._look(job.job_id, pause))
             pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-            is_late = self._clock.now() >= deadline
-            if there is None or (is_late and not may_outlive):
-                raise _still_running("joined a job that does not end, or whose hold was denied")
+            if there is None:
+                raise _still_running("joined a job whose hold was denied")
             job = there
-            if is_late and not job.state.final:
+            if self._clock.now() >= deadline and not job.state.final:
                 return job
         if job.state is JobState.RELEASED and self._clock.now() >= deadline:
             raise failure_again(job)  # There is no time left for another try.

@@ -10,15 +10,13 @@
 `/infer` answers a `wire.WorkResult`: 200 with outputs; 401 not signed or stale; 408 its body does not come; 409 sent
 before; 413 too many bytes; 422 the input is at fault; 500 the worker failed; 503, with Retry-After, not now.
 
-A request that asks for a stream is answered as server-sent events from its first part on: `part` (`{"text": …}`),
-`progress` (`{"done": …, "total": …}`), and at the end `result`, the whole `wire.WorkResult`. One that ends before it
-has made a part is answered as any other.
+A request that asks for a stream is answered by events; see `worker.http.live`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -30,15 +28,15 @@ from gate import wire
 from worker.encoding import encode
 from worker.errors import RefusedError
 from worker.http.door import Door
-from worker.http.exchange import answer_in_time, left, read_in_time, respond, respond_result, signed_request
+from worker.http.exchange import answer_in_time, read_in_time, respond, signed_request
 from worker.http.kept import KeptJobs
 from worker.http.kept_routes import KeptRoutes
+from worker.http.live import LiveAnswer
 from worker.jobs.parts import Parts
 from worker.jobs.service import Service
 
 _HEARTBEAT_SECONDS = 10.0
 """Proxies hang up on a silent answer, the strictest of them after half a minute."""
-_STREAM_HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
 
 
 def make_app(
@@ -52,7 +50,14 @@ def make_app(
 ) -> ASGIApp:
     """Return the app. It publishes no schema and no documentation page: it is not for people."""
     infer = _Infer(service, door, body_bytes_max, body_seconds_max, heartbeat_seconds)
-    kept = KeptRoutes(service, door, KeptJobs(service, door), bytes_max=body_bytes_max, seconds_max=body_seconds_max)
+    kept = KeptRoutes(
+        service,
+        door,
+        KeptJobs(service, door),
+        bytes_max=body_bytes_max,
+        seconds_max=body_seconds_max,
+        heartbeat_seconds=heartbeat_seconds,
+    )
     routes = [*health_routes(door), Route("/infer", infer, methods=["POST"]), *kept.routes()]
     if metrics:
         routes.append(Route("/metrics", _metrics(service, door)))
@@ -123,52 +128,8 @@ class _Infer:
         """Answer at the end, or as a stream from the first part on; drop the job if its client goes away."""
         parts = Parts()
         answering = asyncio.create_task(answer_in_time(self._service, self._door, signed, parts))
-        leaving = asyncio.create_task(left(request))
-        for task in (answering, leaving):
-            task.add_done_callback(lambda _: parts.wake())
         try:
-            await parts.came()
-            if answering.done():
-                await respond_result(answering.result())(request.scope, request.receive, send)
-            elif not leaving.done():
-                await self._stream(answering, leaving, parts, send)
+            live = LiveAnswer(answering, parts, heartbeat_seconds=self._heartbeat_seconds)
+            await live(request.scope, request.receive, send)
         finally:
             answering.cancel()
-            leaving.cancel()
-
-    async def _stream(
-        self, answering: asyncio.Task[wire.WorkResult], leaving: asyncio.Task[None], parts: Parts, send: Send
-    ) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
-        async for event in self._events(answering, leaving, parts):
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-        if not leaving.done():
-            await send({"type": "http.response.body", "body": b""})
-
-    async def _events(
-        self, answering: asyncio.Task[wire.WorkResult], leaving: asyncio.Task[None], parts: Parts
-    ) -> AsyncIterator[bytes]:
-        while not leaving.done():
-            ended = answering.done()
-            made = parts.take()
-            if made.text:
-                yield _event("part", {"text": made.text})
-            if made.progress:
-                yield _event("progress", dict(zip(("done", "total"), made.progress, strict=True)))
-            if ended:
-                yield _event("result", answering.result().to_json())
-                return
-            coming = asyncio.create_task(parts.came())
-            if not await _first(answering, leaving, coming, seconds_max=self._heartbeat_seconds):
-                yield b": still at work\n\n"
-
-
-async def _first(*tasks: asyncio.Task[object], seconds_max: float | None = None) -> bool:
-    """Wait for the first of some tasks, the last of which is then cancelled. Return whether there was one."""
-    done, _ = await asyncio.wait(tasks, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
-    tasks[-1].cancel()
-    return bool(done)
-
-
-def _event(name: str, fields: object) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + encode(fields) + b"\n\n"

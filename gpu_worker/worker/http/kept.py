@@ -20,6 +20,7 @@ from worker.encoding import encode
 from worker.http.door import Door
 from worker.http.exchange import answer_in_time
 from worker.jobs.service import Service
+from worker.jobs.sink import Sink
 
 _KEPT_MS = 30 * 60_000
 _KEPT_BYTES_MAX = 256_000_000
@@ -66,14 +67,14 @@ class KeptJobs:
         self._jobs: OrderedDict[str, KeptJob] = OrderedDict()
         self._telling: set[asyncio.Task[None]] = set()
 
-    def begin(self, request: wire.SignedRequest) -> KeptJob:
-        """Begin an admitted job, or return the one of its id that is there."""
+    def begin(self, request: wire.SignedRequest, sink: Sink) -> KeptJob:
+        """Begin an admitted job that makes its parts for a sink, or return the one of its id that is there."""
         self._forget()
         if request.job_id in self._jobs:
             return self._jobs[request.job_id]
         stay = ExitStack()
         stay.enter_context(self._door.stay())
-        task = asyncio.create_task(answer_in_time(self._service, self._door, request))
+        task = asyncio.create_task(answer_in_time(self._service, self._door, request, sink))
         job = KeptJob(job_id=request.job_id, task=task, began_ms=self._clock.monotonic_ms())
         self._jobs[job.job_id] = job
         task.add_done_callback(lambda _: self._ended(job, stay))

@@ -1,7 +1,8 @@
 """The routes of jobs that outlive their request, in the shape of RunPod's.
 
     POST /run?wait=ms      a signed request, as `/infer` takes it; answered as there if the job ends within the wait,
-                           else 202 and `{"id", "status"}`. `x-twohop-webhook` names who is told of its end then
+                           else 202 and `{"id", "status"}`, which end a stream as the event `kept`.
+                           `x-twohop-webhook` names who is told of its end then
     GET  /status/{job_id}  `{"id", "status", "result"}`; 404 if it is unknown
     POST /cancel/{job_id}  stop it; answered as `/status` is
 
@@ -11,17 +12,21 @@ The last two are signed as well, over `status` and `cancel` in the place of a bo
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from gate import wire
 from worker.encoding import encode
 from worker.errors import RefusedError, UnauthenticatedError
 from worker.http.door import Door
-from worker.http.exchange import left, read_in_time, respond, respond_result, signed_request
+from worker.http.exchange import read_in_time, respond, signed_request
 from worker.http.kept import KeptJob, KeptJobs
+from worker.http.live import LiveAnswer, Wait
+from worker.jobs.parts import Parts
 from worker.jobs.service import Service
 
 _WAIT_MS_MAX = 900_000
@@ -32,12 +37,22 @@ _STOP_SECONDS = 1.0
 class KeptRoutes:
     """Serves them."""
 
-    def __init__(self, service: Service, door: Door, kept: KeptJobs, *, bytes_max: int, seconds_max: float) -> None:
+    def __init__(
+        self,
+        service: Service,
+        door: Door,
+        kept: KeptJobs,
+        *,
+        bytes_max: int,
+        seconds_max: float,
+        heartbeat_seconds: float,
+    ) -> None:
         self._service = service
         self._door = door
         self._kept = kept
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
+        self._heartbeat_seconds = heartbeat_seconds
 
     def routes(self) -> list[Route]:
         """Return the routes for the app."""
@@ -47,34 +62,29 @@ class KeptRoutes:
             Route("/cancel/{job_id}", self._cancel, methods=["POST"]),
         ]
 
-    async def _run(self, request: Request) -> Response:
+    async def _run(self, request: Request) -> ASGIApp:
         try:
             with self._door.enter():
                 body = await read_in_time(request, self._bytes_max, self._seconds_max)
                 order = signed_request(request, body)
                 self._service.admit(order)
-                job = self._kept.begin(order)
-            return await self._waited(job, request)
+                parts = Parts()
+                job = self._kept.begin(order, parts)
+            return self._answer(job, parts, request)
         except RefusedError as exc:
             return respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
         except (ClientDisconnect, OSError):
             return Response(status_code=499)
 
-    async def _waited(self, job: KeptJob, request: Request) -> Response:
+    def _answer(self, job: KeptJob, parts: Parts, request: Request) -> LiveAnswer:
         """Answer with the end if it comes in time. A caller who leaves before that takes the job along."""
-        leaving = asyncio.create_task(left(request))
-        try:
-            wait_seconds = _wait_ms(request) / 1000
-            await asyncio.wait((job.task, leaving), timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-        if job.task.done() and not job.task.cancelled():
-            return respond_result(job.task.result())
-        if leaving.done() and wait_seconds:
-            self._kept.drop(job)
-            raise ClientDisconnect
-        job.webhook = request.headers.get(wire.WEBHOOK_HEADER)
-        return respond(202, encode(job.to_json()))
+
+        def go_on() -> dict[str, Any]:
+            job.webhook = request.headers.get(wire.WEBHOOK_HEADER)
+            return job.to_json()
+
+        wait = Wait(seconds=_wait_ms(request) / 1000, go_on=go_on, leave=lambda: self._kept.drop(job))
+        return LiveAnswer(job.task, parts, heartbeat_seconds=self._heartbeat_seconds, wait=wait)
 
     async def _status(self, request: Request) -> Response:
         return self._told(self._asked_for(request, b"status"))

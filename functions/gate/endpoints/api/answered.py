@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from gate.domain.answer import Answer
-from gate.endpoints.api.errors import ModelNotFoundError
+from gate.endpoints.api.errors import JobGoesOnError, ModelNotFoundError
+from gate.endpoints.api.routes import Asked
 from gate.errors import ConflictError, InvalidRequestError
 from gate.service import Gate
 
@@ -45,15 +46,28 @@ def task_told(parameter: str, sentence: str) -> Iterator[None]:
         raise
 
 
-def outputs_of(answer: Answer) -> Any:
-    """Return an answer's outputs.
+def outputs_of(answer: Answer, asked: Asked) -> Any:
+    """Return the outputs of an answer to a request.
 
     Raises:
-        ConflictError: they are not in it, because `submit` began the job with the same key, and made more than fits.
+        JobGoesOnError: the job outlives the request.
+        ConflictError: they are not in it, because the job outlived an earlier request of the same key, and made more
+            than fits.
     """
+    if answer.outputs is None and not answer.job.state.final:
+        raise _goes_on(answer.job.job_id, has_key=asked.idempotency_key is not None)
     if answer.outputs is None and answer.job.result_url:
         raise ConflictError(
             f"the outputs of {answer.job.job_id} are stored elsewhere",
             public_message="This key began a job whose outputs are too large to be answered here. Ask `job` for it.",
         )
     return answer.outputs
+
+
+def _goes_on(job_id: str, *, has_key: bool) -> JobGoesOnError:
+    wait_on = "Send it again with the same Idempotency-Key to wait on, or ask" if has_key else "Ask"
+    return JobGoesOnError(
+        f"job {job_id} outlives its request",
+        public_message=f"This request is still running, as job {job_id}. {wait_on} `job` for its answer.",
+        details={"job_id": job_id, "has_key": has_key},
+    )

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.endpoints.api.errors import (
+    JOB_HEADER,
     RATE_HEADERS,
     OpenAIErrors,
     RouteNotFoundError,
@@ -77,7 +78,7 @@ class HttpApi:
             self._serve,
             methods=("GET", "POST"),
             headers=("idempotency-key", *_STAINLESS),
-            exposed=("x-request-id", *RATE_HEADERS),
+            exposed=("x-request-id", JOB_HEADER, *RATE_HEADERS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -144,7 +144,7 @@ class ChatEndpoint:
         if payload.stream:
             return self._events(asked, request)
         answer = await answered(self._gate, asked, request)
-        [one] = written(outputs_of(answer))
+        [one] = written(outputs_of(answer, asked))
         body = ChatCompletion(
             id=id_of(answer, "chatcmpl"),
             created=self._now(),

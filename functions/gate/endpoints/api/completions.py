@@ -81,7 +81,7 @@ class CompletionsEndpoint:
         if payload.stream:
             return self._events(asked, request)
         answer = await answered(self._gate, asked, request)
-        texts = written(outputs_of(answer))
+        texts = written(outputs_of(answer, asked))
         choices = [
             CompletionChoice(index=index, text=one.text, finish_reason=one.finish_reason)
             for index, one in enumerate(texts)

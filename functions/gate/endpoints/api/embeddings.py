@@ -80,7 +80,7 @@ class EmbeddingsEndpoint:
         )
         with task_told("normalize", _NO_VECTORS):
             answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
-        vectors = _vectors(outputs_of(answer), len(texts))
+        vectors = _vectors(outputs_of(answer, asked), len(texts))
         self._length = len(vectors[0])
         tokens = answer.job.spent.tokens if answer.job.spent else 0
         body = EmbeddingsAnswer(

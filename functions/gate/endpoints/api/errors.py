@@ -13,6 +13,7 @@ import msgspec
 from gate.domain.meter import LimitName, Remaining
 from gate.errors import ConflictError, GateError, LedgerError, ProviderError, ProviderUnavailableError
 
+JOB_HEADER = "x-job-id"
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _PARAMETER = re.compile(r"at `\$\.?([^`]+)`")
 _WORTH_WAITING_SECONDS = 60
@@ -45,6 +46,14 @@ class ModelNotFoundError(GateError):
     code = "not-found"
     http_status = 404
     default_message = "There is no such model here."
+
+
+class JobGoesOnError(GateError):
+    """The job outlives the request: it runs on, and is neither lost nor to be begun again. ``details`` name it."""
+
+    code = "deadline-exceeded"
+    http_status = 504
+    default_message = "It did not end in time. A job that goes on is named by the header x-job-id."
 
 
 class OpenAIError(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +104,10 @@ class HuggingFaceErrors:
 
 
 def error_headers(error: GateError) -> dict[str, str]:
-    """Return when to come back, and whether a client that tries again by itself should."""
+    """Return when to come back, for which job, and whether a client that tries again by itself should."""
     headers = {}
+    if "job_id" in error.details:
+        headers[JOB_HEADER] = error.details["job_id"]
     wait_seconds = error.details.get("retry_after_seconds")
     if wait_seconds is not None:
         headers["retry-after"] = str(max(1, math.ceil(wait_seconds)))
@@ -106,7 +117,7 @@ def error_headers(error: GateError) -> dict[str, str]:
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     if not _is_worth_a_retry(error, wait_seconds):
-        headers["x-should-retry"] = "false"
+        headers["x-should-retry"] = "false"  # Without it, they do so for each status from 500 on.
     return headers
 
 
@@ -123,6 +134,8 @@ def _is_worth_a_retry(error: GateError, wait_seconds: Any) -> bool:
     """Clients try again by themselves. It is not worth it where it was paid for, or where nothing changes soon."""
     if isinstance(error, ConflictError):
         return False
+    if isinstance(error, JobGoesOnError):
+        return bool(error.details.get("has_key"))  # Without a key it would begin a second job.
     if isinstance(error, ProviderError):
         return isinstance(error, ProviderUnavailableError)
     if error.code == "resource-exhausted":

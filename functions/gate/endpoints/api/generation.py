@@ -143,7 +143,7 @@ async def pieces(gate: Gate, asked: Asked, request: InferRequest) -> AsyncGenera
                     told += step.text
                     yield step.text
                 else:
-                    [end] = written(outputs_of(step))
+                    [end] = written(outputs_of(step, asked))
                     # A job that was answered before, or whose provider cannot stream, has told nothing until now.
                     yield end.text.removeprefix(told)
                     yield end

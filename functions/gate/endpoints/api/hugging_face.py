@@ -43,7 +43,8 @@ class HuggingFaceEndpoint:
         parameters = {**payload.parameters, **{name: value for name, value in beside.items() if value is not None}}
         request = InferRequest(inputs=payload.inputs, parameters=parameters, idempotency_key=asked.idempotency_key)
         answer = await self._gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
-        return Reply(body=_outputs(outputs_of(answer), single=isinstance(payload.inputs, str)), quota=answer.quota)
+        outputs = outputs_of(answer, asked)
+        return Reply(body=_outputs(outputs, single=isinstance(payload.inputs, str)), quota=answer.quota)
 
 
 def _outputs(outputs: Any, *, single: bool) -> Any:

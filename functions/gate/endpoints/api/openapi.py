@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gate.endpoints.api.callable_shapes import CALLABLES, CallableErrorBody
+from gate.endpoints.api.errors import JOB_HEADER, JobGoesOnError
 from gate.endpoints.api.routes import Route
 from gate.errors import GateError, InvalidRequestError
 
@@ -95,6 +96,9 @@ class _Operation:
         entry["responses"] = {"200": {"description": "Done.", "content": success}} | {
             str(status): {"description": text, "content": refusal} for status, text in _refusals().items()
         }
+        if not self.wrapped:
+            late = entry["responses"][str(JobGoesOnError.http_status)]
+            late["headers"] = {JOB_HEADER: {"schema": {"type": "string"}}}
         return entry
 
 
