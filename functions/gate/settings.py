@@ -161,11 +161,6 @@ class Settings:
             need(self.dev_sign_in_secret, "DEV_SIGN_IN_SECRET", "any long random text; `make dev` makes one")
         if self.app_check is not AppCheckMode.OFF:
             need(self.project_number, "PROJECT_NUMBER", "the project's number, from the Firebase console's settings")
-        if self.wait_seconds_max < self.execution_seconds_max:
-            raise SettingsError(
-                f"WAIT_SECONDS_MAX={self.wait_seconds_max} is less than EXECUTION_SECONDS_MAX="
-                f"{self.execution_seconds_max}: jobs would be given up while they run, and paid in full"
-            )
         if self.submit_seconds_max < self.wait_seconds_max:
             raise SettingsError(
                 f"SUBMIT_SECONDS_MAX={self.submit_seconds_max} is less than WAIT_SECONDS_MAX="

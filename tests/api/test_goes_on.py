@@ -18,6 +18,7 @@ from gate.endpoints.api import app
 from tests.api.test_statuses import BODIES, HOLDING, shape_of
 from tests.api.test_streams import CHAT, events_of
 from tests.api.world import MODEL, ApiWorld, answer_like_the_worker, api_world, listening
+from tests.unit.world import DAY
 
 KEY = {"idempotency-key": "k"}
 _Result = TypeVar("_Result")
@@ -87,7 +88,7 @@ async def test_who_asks_again_with_the_key_is_answered_by_the_same_job(slow: Slo
     assert (late.status_code, "x-should-retry" in late.headers) == (504, False)
     assert answer.status_code == 200
     assert len(slow.world.scripted.orders) == 1
-    assert len(slow.world.ledger.settlements) == 1
+    assert await slow.world.counter(*DAY, "microdollars") == (await slow.world.the_job()).settled_microdollars
 
 
 async def test_who_has_no_key_asks_for_the_job(slow: Slow) -> None:
@@ -124,7 +125,7 @@ async def test_the_official_client_waits_on_by_itself_and_pays_once(slow: Slow) 
 
     assert made.data[0].embedding == pytest.approx([0.6, 0.8, 0.0])
     assert len(slow.world.scripted.orders) == 1
-    assert len(slow.world.ledger.settlements) == 1
+    assert await slow.world.counter(*DAY, "microdollars") == (await slow.world.the_job()).settled_microdollars
 
 
 async def test_the_official_client_without_a_key_begins_no_second_job(slow: Slow) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
-    folder = tmp_path_factory.mktemp("dev")
-    with dev_running(folder, MODEL=model, EXECUTION_SECONDS_MAX="100") as dev:
+    with _generous(tmp_path_factory.mktemp("dev"), MODEL=model) as dev:
+        yield dev
+
+
+@pytest.fixture(scope="session")
+def hasty_dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
+    """One that holds no call open for longer than a second."""
+    with _generous(tmp_path_factory.mktemp("hasty"), MODEL=model, WAIT_SECONDS_MAX="1") as dev:
+        yield dev
+
+
+@contextmanager
+def _generous(folder: Path, **settings: str) -> Iterator[Dev]:
+    with dev_running(folder, EXECUTION_SECONDS_MAX="100", **settings) as dev:
         generous = msgspec.json.decode(msgspec.json.encode(make_plan()))
         asyncio.run(write_plan(folder, generous))
         yield dev

@@ -31,6 +31,8 @@ pytestmark = [
 
 SHORT = {"parameters": {"max_new_tokens": 40}}
 LONG = {"parameters": {"max_new_tokens": 7_000}}
+LONGER = {"parameters": {"max_new_tokens": 500}}
+"""Than a call is held open at `hasty_dev`."""
 TEXT = "once upon"
 
 
@@ -50,6 +52,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def apps(dev: Dev, installed: Path) -> Apps:
+    return apps_of(dev, installed)
+
+
+def apps_of(dev: Dev, installed: Path) -> Apps:
     where = {
         "project": PROJECT,
         "region": REGION,
@@ -112,6 +118,23 @@ def test_who_leaves_a_stream_early_stops_the_model(dev: Dev, ann: Client) -> Non
     [job] = jobs_of(dev, ann)
     assert (job.state, job.failure_code) == (JobState.SETTLED, "cancelled")
     assert job.settled_microdollars < job.held_microdollars
+
+
+@pytest.mark.parametrize("deed", ["infer", "stream"])
+def test_what_takes_longer_than_its_call_is_followed_to_its_answer(
+    hasty_dev: Dev, installed: Path, deed: str
+) -> None:
+    """An app need not know that a call has an end of its own."""
+    with apps_of(hasty_dev, installed)() as client:
+        told = ask(client, deed, inputs=TEXT, options=LONGER)
+        [job] = jobs_of(hasty_dev, client)
+
+    answer = told["answer"] if deed == "stream" else told
+    heard = "".join(part["text"] for part in told.get("heard", []))
+    assert answer["state"] == "settled"
+    assert len(heard) < len(answer["outputs"][0]["generated_text"])
+    assert answer["outputs"][0]["generated_text"].startswith(heard)
+    assert job.awaited_ms >= 1_000, "it did not outlive its call"
 
 
 def test_a_submitted_job_is_watched_to_its_end(ann: Client) -> None:

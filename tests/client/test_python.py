@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,6 +31,8 @@ pytestmark = [
 CALLABLES = "demo-twohop/us-central1"
 SHORT: dict[str, Any] = {"max_new_tokens": 40}
 LONG: dict[str, Any] = {"max_new_tokens": 7_000}
+LONGER: dict[str, Any] = {"max_new_tokens": 500}
+"""Than a call is held open at `hasty_dev`."""
 TEXT = "once upon"
 
 NewToken = Callable[[str], str]
@@ -38,15 +41,15 @@ NewToken = Callable[[str], str]
 @pytest.fixture
 def token_of(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> NewToken:
     """Makes API tokens as the operator does."""
+    monkeypatch.chdir(dev.folder.parent)
+    return partial(new_token, dev)
 
-    def make(uid: str) -> str:
-        monkeypatch.chdir(dev.folder.parent)
-        line = ["--sqlite-path", str(dev.folder / "ledger.sqlite3"), "token", "create", uid, "--label", "test"]
-        result = CliRunner().invoke(cli, line)
-        assert result.exit_code == 0, result.output
-        return result.stdout.strip()
 
-    return make
+def new_token(dev: Dev, uid: str) -> str:
+    line = ["--sqlite-path", str(dev.folder / "ledger.sqlite3"), "token", "create", uid, "--label", "test"]
+    result = CliRunner().invoke(cli, line)
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
 
 
 @pytest.fixture
@@ -85,6 +88,28 @@ def test_who_leaves_a_stream_early_stops_the_model(dev: Dev, token_of: NewToken)
 
     [job] = jobs_of(dev, "leaver")
     assert (job.state, job.failure_code) == (JobState.SETTLED, "cancelled")
+
+
+@pytest.mark.parametrize("way", ["infer", "stream"])
+def test_what_takes_longer_than_its_call_is_followed_to_its_answer(
+    hasty_dev: Dev, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A script need not know that a call has an end of its own."""
+    monkeypatch.chdir(hasty_dev.folder.parent)
+    with TwohopClient(f"{hasty_dev.url}/{CALLABLES}", new_token(hasty_dev, way)) as client:
+        if way == "stream":
+            stream = client.stream(TEXT, parameters=LONGER)
+            heard = "".join(part["text"] for part in stream)
+            answer = stream.answer
+        else:
+            heard, answer = "", client.infer(TEXT, parameters=LONGER)
+
+    assert answer is not None
+    assert answer["state"] == "settled"
+    assert len(heard) < len(answer["outputs"][0]["generated_text"])
+    assert answer["outputs"][0]["generated_text"].startswith(heard)
+    [job] = jobs_of(hasty_dev, way)
+    assert job.awaited_ms >= 1_000, "it did not outlive its call"
 
 
 def test_a_submitted_job_is_watched_to_its_end(bea: TwohopClient) -> None:

@@ -115,6 +115,31 @@ def test_a_malformed_setting_names_itself_and_what_it_may_be(name: str, value: s
     assert str(refusal.value).startswith(name)
 
 
+APP_OF_THEIR_OWN = {"PROVIDER": "container", "CONTAINER_URL": "https://model.example/run", "CONTAINER_AUTH": "bearer"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        pytest.param({**APP_OF_THEIR_OWN, "WAIT_SECONDS_MAX": "29"}, "WAIT_SECONDS_MAX", id="no-jobs-are-kept"),
+        pytest.param(
+            {"SUBMIT_SECONDS_MAX": "20", "WAIT_SECONDS_MAX": "10"}, "SUBMIT_SECONDS_MAX", id="jobs-are-kept"
+        ),
+    ],
+)
+def test_a_job_must_have_the_time_that_it_may_run(changes: dict[str, str], name: str) -> None:
+    """Else it is given up in the middle, and paid in full."""
+    with pytest.raises(SettingsError, match="EXECUTION_SECONDS_MAX=30") as refusal:
+        settings(CLOUD, **changes)
+
+    assert str(refusal.value).startswith(name)
+
+
+def test_a_call_may_be_shorter_than_its_job_where_jobs_are_kept() -> None:
+    """It then answers with the running job, or ends its stream with it."""
+    assert settings(CLOUD, WAIT_SECONDS_MAX="5", EXECUTION_SECONDS_MAX="600").wait_seconds_max == 5
+
+
 @pytest.mark.parametrize(
     ("changes", "found"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,10 +24,14 @@ Json = dict[str, Any]
 
 
 class Stream:
-    """What a model writes, as it writes it: iterate over it, then take `answer`. Leaving it early stops the job."""
+    """What a model writes, as it writes it: iterate over it, then take `answer`. Leaving it early stops the job.
 
-    def __init__(self, parts: Generator[Json, None, None]) -> None:
+    A job that takes longer than its call makes no more parts, and is followed to its answer.
+    """
+
+    def __init__(self, parts: Generator[Json, None, None], ended: Callable[[Json], Json]) -> None:
         self._parts = parts
+        self._ended = ended
         self.answer: Json | None = None
         """The answer, once the stream has ended."""
 
@@ -40,7 +44,7 @@ class Stream:
         try:
             for event in self._parts:
                 if "result" in event:
-                    self.answer = event["result"]
+                    self.answer = self._ended(event["result"])
                     return
                 yield event["message"]
         finally:
@@ -87,14 +91,11 @@ class TwohopClient:
         Raises:
             TwohopError: it was refused, or it failed.
         """
-        answer = self._call("infer", _request(inputs, **options))
-        if answer["state"] in _GOES_ON or "result_url" in answer:
-            answer |= self.result(answer["job_id"])
-        return answer
+        return self._ended(self._call("infer", _request(inputs, **options)))
 
     def stream(self, inputs: Any, **options: Any) -> Stream:
         """Return what the model writes, as it writes it. Arguments as `infer`."""
-        return Stream(self._events(_request(inputs, **options)))
+        return Stream(self._events(_request(inputs, **options)), self._ended)
 
     def submit(self, inputs: Any, **options: Any) -> Json:
         """Let a request run without waiting for it, and return its job. Arguments and errors as `infer`."""
@@ -142,6 +143,12 @@ class TwohopClient:
         """Return what is left of each limit. It does not count as a use."""
         left: Json = self._call("quota", None)["quota"]
         return left
+
+    def _ended(self, answer: Json) -> Json:
+        """See an answer through to its end: of a job that goes on, or whose outputs are elsewhere."""
+        if answer["state"] in _GOES_ON or "result_url" in answer:
+            return answer | self.result(answer["job_id"])
+        return answer
 
     def _fetched(self, url: str) -> Any:
         """Fetch an answer from where it is kept. The address is its own key: the credential is not for its keeper."""

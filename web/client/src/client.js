@@ -27,7 +27,7 @@ export class TwohopClient {
     return await this._ask("infer", requestOf(inputs, options), options);
   }
 
-  /** Yield what the model writes as it writes it; return the answer. */
+  /** Yield what the model writes as it writes it; return the answer, however long it takes. */
   async *stream(inputs, options = {}) {
     await this._signedIn();
     const leaving = new AbortController();
@@ -37,7 +37,7 @@ export class TwohopClient {
       const { stream, data } = await callable.stream(requestOf(inputs, options), { signal });
       data.catch(() => {}); // It fails with what the stream fails with, and Node.js ends for what nobody catches.
       for await (const part of stream) yield part;
-      return await data;
+      return await this._ended(await data, options.signal);
     } catch (error) {
       throw TwohopError.from(error);
     } finally {
@@ -98,8 +98,7 @@ export class TwohopClient {
     const key = request.idempotency_key;
     await this._pending.add(key, request);
     try {
-      const answer = await this._call(name, request, { signal });
-      const ended = isOver(answer) && !answer.result_url ? answer : await this._seenThrough(answer, signal);
+      const ended = await this._ended(await this._call(name, request, { signal }), signal);
       await this._pending.remove(key);
       return ended;
     } catch (error) {
@@ -109,7 +108,9 @@ export class TwohopClient {
     }
   }
 
-  async _seenThrough(answer, signal) {
+  /** An answer of a job that goes on, or whose outputs are elsewhere, is seen through to its end. */
+  async _ended(answer, signal) {
+    if (isOver(answer) && !answer.result_url) return answer;
     return { ...answer, ...(await this.result(answer.job_id, { signal })) };
   }
 

@@ -106,7 +106,10 @@ export declare class TwohopClient {
   constructor(app: FirebaseApp, settings: Settings);
   /** Run a request and return its answer, however long it takes: a job that outlives its call is followed. */
   infer<Outputs = unknown>(inputs: Inputs, options?: AskOptions): Promise<Answer<Outputs>>;
-  /** Yield what the model writes as it writes it; return the answer. Leaving the iteration stops the job. */
+  /**
+   * Yield what the model writes as it writes it; return the answer. Leaving the iteration stops the job. One that takes
+   * longer than its call yields nothing from then on, and is followed to its answer.
+   */
   stream<Outputs = unknown>(inputs: Inputs, options?: AskOptions): AsyncGenerator<Part, Answer<Outputs>>;
   /** Let a request run without waiting for it, and return its job. */
   submit(inputs: Inputs, options?: AskOptions): Promise<Job>;
