@@ -39,7 +39,7 @@ async def wait(world: CloudWorld) -> None:
 
 
 async def wait_and_leave_it_running(world: CloudWorld) -> None:
-    answer = await world.gate.infer(ALICE, REQUEST, may_outlive=True)
+    answer = await world.gate.infer(ALICE, REQUEST)
     assert answer.job.state is JobState.RUNNING
     await asyncio.sleep(1.1 * HOUR)
 

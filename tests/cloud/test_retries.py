@@ -49,7 +49,7 @@ async def submit_to_a_long_queue(world: CloudWorld) -> None:
 async def wait_for_a_while(world: CloudWorld) -> None:
     """A call that has waited in vain looks once more, and says what became of its job."""
     with pytest.raises(JobFailedError):
-        await world.gate.infer(ALICE, InferRequest(inputs="a text"), may_outlive=True)
+        await world.gate.infer(ALICE, InferRequest(inputs="a text"))
 
 
 @pytest.mark.parametrize("ask", [submit, submit_to_a_long_queue, wait_for_a_while])

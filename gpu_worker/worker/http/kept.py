@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gate import wire
+from worker.batching.request import Sink
 from worker.encoding import encode
 from worker.http.door import Door
 from worker.http.exchange import answer_in_time
 from worker.jobs.service import Service
-from worker.jobs.sink import Sink
 
 _KEPT_MS = 30 * 60_000
 _KEPT_BYTES_MAX = 256_000_000
