@@ -32,7 +32,7 @@ from gate.guard.dead_man import DeadMansSwitch
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
-from gate.ports import CallerVerifier, Capabilities, Clock, Documents, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
 from gate.providers import open_provider
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
@@ -125,8 +125,7 @@ def make_hop1(settings: Settings, *, clock: Clock | None = None, log: EventLog |
     """
     clock, log = clock or SystemClock(), log or EventLog()
     store = open_store(settings.ledger, project=settings.project, sqlite_path=settings.sqlite_path)
-    provider = open_provider(settings, clock=clock)
-    _check_time_to_run(settings, provider.capabilities)
+    provider = _provider(settings, clock)
     signer = token_signer(settings)
     policies = Policies(documents=store, notifier=log, clock=clock, fresh_seconds=settings.policy_seconds)
     results = open_result_store(settings, clock=clock)
@@ -284,20 +283,22 @@ def served_model(settings: Settings, *, on: date) -> ServedModel:
     )
 
 
-def _check_time_to_run(settings: Settings, capabilities: Capabilities) -> None:
-    """Refuse settings by which jobs would be given up while they run, and paid in full.
+def _provider(settings: Settings, clock: Clock) -> Provider:
+    """Return the host of the model.
 
     Raises:
-        SettingsError: these are such settings.
+        SettingsError: it is not set up, or jobs would be given up while they run, and paid in full.
     """
+    provider = open_provider(settings, clock=clock)
     name, seconds = "WAIT_SECONDS_MAX", settings.wait_seconds_max
-    if capabilities.queues:
+    if provider.capabilities.queues:
         name, seconds = "SUBMIT_SECONDS_MAX", settings.submit_seconds_max
     if seconds < settings.execution_seconds_max:
         raise SettingsError(
             f"{name}={seconds} is less than EXECUTION_SECONDS_MAX={settings.execution_seconds_max}: jobs would be "
             "given up while they run, and paid in full"
         )
+    return provider
 
 
 def _verifier(settings: Settings, clock: Clock) -> CallerVerifier:
