@@ -1,17 +1,19 @@
 """The ledger as rows of FOCUS 1.0, the FinOps Foundation's format for bills, so that other tools can read it.
 
-One row is an hour of one model and one cohort. Source of the columns: focus.finops.org, version 1.0. Four columns
-come twice: the Foundation's validator asks for them by the names that they had in the draft.
+One row is an hour of one model and one cohort; a day's overhead is a row of its own. Source of the columns:
+focus.finops.org, version 1.0. Five columns come twice: the Foundation's validator asks for them by the names that
+they had in the draft.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 
 from gate.domain.job import Job, JobState
 from gate.domain.limits import Periods
@@ -25,7 +27,7 @@ COLUMNS = (
     "ContractedUnitPrice", "EffectiveCost", "InvoiceIssuerName", "ListCost", "ListUnitPrice", "PricingCategory",
     "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "RegionId", "RegionName", "ResourceId",
     "ResourceName", "ResourceType", "ServiceCategory", "ServiceName", "SkuId", "SkuPriceId", "SubAccountId",
-    "SubAccountName", "Tags", "InvoiceIssuer", "Provider", "Publisher", "ResourceID",
+    "SubAccountName", "Tags", "ChargeType", "InvoiceIssuer", "Provider", "Publisher", "ResourceID",
 )  # fmt: skip
 
 
@@ -39,8 +41,18 @@ class Account:
     """Who runs the GPU."""
 
 
-def rows(jobs: Iterable[Job], account: Account) -> Iterator[dict[str, str]]:
-    """Yield the rows of jobs that ended, oldest hour first. Together they cost what the jobs were settled at."""
+def rows(
+    jobs: Iterable[Job], account: Account, *, overhead: Mapping[datetime, int] = MappingProxyType({})
+) -> Iterator[dict[str, str]]:
+    """Yield the rows of jobs that ended, oldest hour first, and of each day's overhead.
+
+    Together they cost what the jobs were settled at, and what was counted as overhead.
+
+    Args:
+        jobs: of any state.
+        account: whose bill it is.
+        overhead: in micro-dollars, by the midnight that its day begins with.
+    """
     hours: dict[tuple[datetime, str, str], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.state.final and job.state is not JobState.RELEASED:
@@ -48,24 +60,16 @@ def rows(jobs: Iterable[Job], account: Account) -> Iterator[dict[str, str]]:
             hours[hour, job.model, str(job.cohort)].append(job)
     for (hour, model, cohort), its in sorted(hours.items()):
         yield _row(hour, model, cohort, its, account)
+    for midnight, microdollars in sorted(overhead.items()):
+        yield _overhead_row(midnight, microdollars, account)
 
 
 def _row(hour: datetime, model: str, cohort: str, jobs: list[Job], account: Account) -> dict[str, str]:
-    cost = f"{Decimal(sum(job.settled_microdollars or 0 for job in jobs)) / MICRODOLLARS_PER_DOLLAR:.6f}"
     seconds = f"{Decimal(sum(_paid_ms(job) for job in jobs)) / 1000:.3f}"
-    month_ends = Periods.of(hour).month_ends
-    return dict.fromkeys(COLUMNS, "") | {
-        "BilledCost": cost,
-        "ContractedCost": cost,
-        "EffectiveCost": cost,
-        "ListCost": cost,
-        "BillingAccountId": account.billing_account,
-        "BillingCurrency": "USD",
-        "BillingPeriodStart": _time(hour.replace(day=1, hour=0)),
-        "BillingPeriodEnd": _time(month_ends),
-        "ChargePeriodStart": _time(hour),
-        "ChargePeriodEnd": _time(hour + timedelta(hours=1)),
+    cost = sum(job.settled_microdollars or 0 for job in jobs)
+    return _charge(cost, account, begins=hour, ends=hour + timedelta(hours=1)) | {
         "ChargeCategory": "Usage",
+        "ChargeType": "Usage",
         "ChargeDescription": f"{len(jobs)} jobs of {model} for {cohort} callers, as the ledger settled them",
         "ChargeFrequency": "Usage-Based",
         "ConsumedQuantity": seconds,
@@ -73,21 +77,49 @@ def _row(hour: datetime, model: str, cohort: str, jobs: list[Job], account: Acco
         "PricingQuantity": seconds,
         "PricingUnit": "Seconds",
         "PricingCategory": "Standard",
+        "ResourceId": model,
+        "ResourceID": model,
+        "ResourceName": model,
+        "ResourceType": "Model",
+        "SkuId": f"{model}/gpu-second",
+        "SkuPriceId": f"{model}/gpu-second/list",
+        "Tags": json.dumps(_tags(jobs, cohort)),
+    }
+
+
+def _overhead_row(midnight: datetime, microdollars: int, account: Account) -> dict[str, str]:
+    return _charge(microdollars, account, begins=midnight, ends=midnight + timedelta(days=1)) | {
+        "ChargeCategory": "Adjustment",
+        "ChargeType": "Adjustment",
+        "ChargeDescription": f"{account.provider} billed it, and no job accounts for it",
+        "ChargeFrequency": "One-Time",
+        "SkuId": "overhead",
+        "SkuPriceId": "overhead/bill",
+    }
+
+
+def _charge(microdollars: int, account: Account, *, begins: datetime, ends: datetime) -> dict[str, str]:
+    """Return what every row has."""
+    cost = f"{Decimal(microdollars) / MICRODOLLARS_PER_DOLLAR:.6f}"
+    return dict.fromkeys(COLUMNS, "") | {
+        "BilledCost": cost,
+        "ContractedCost": cost,
+        "EffectiveCost": cost,
+        "ListCost": cost,
+        "BillingAccountId": account.billing_account,
+        "BillingCurrency": "USD",
+        "BillingPeriodStart": _time(begins.replace(day=1, hour=0)),
+        "BillingPeriodEnd": _time(Periods.of(begins).month_ends),
+        "ChargePeriodStart": _time(begins),
+        "ChargePeriodEnd": _time(ends),
         "InvoiceIssuerName": account.provider,
         "ProviderName": account.provider,
         "PublisherName": account.provider,
         "InvoiceIssuer": account.provider,
         "Provider": account.provider,
         "Publisher": account.provider,
-        "ResourceId": model,
-        "ResourceID": model,
-        "ResourceName": model,
-        "ResourceType": "Model",
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": "Twohop",
-        "SkuId": f"{model}/gpu-second",
-        "SkuPriceId": f"{model}/gpu-second/list",
-        "Tags": json.dumps(_tags(jobs, cohort)),
     }
 
 

@@ -6,10 +6,14 @@ import csv
 import io
 import json
 import subprocess
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from gate.domain import overhead
 from gate.domain.job import JobState, Settlement
 from gate.money import MICRODOLLARS_PER_DOLLAR, Spent
 from tests.cli.conftest import Operator, job_of
@@ -20,9 +24,9 @@ VALIDATOR = Path(__file__).parents[2] / ".focus" / "bin" / "focus-validator"
 """In an environment of its own: it needs an older numpy than the worker does. `make test` makes it."""
 
 
-def fill(operator: Operator) -> None:
-    """Six jobs that ran, over three hours, and one that never did."""
-    for number in range(7):
+def fill(operator: Operator, *, jobs: int = 7) -> None:
+    """Jobs that ran, six over three hours, and one that never did."""
+    for number in range(jobs):
         spent = Spent(execution_ms=1_000 * number, start_ms=500, idle_ms=5_000)
         settlement = Settlement(state=JobState.SETTLED, microdollars=9_000 + number, gpu_ms=9_000, spent=spent)
         held_at = NOON - timedelta(minutes=25 * (7 - number))
@@ -40,6 +44,12 @@ def test_the_rows_add_up_to_the_ledger(anywhere: Operator) -> None:
     assert sum(int(json.loads(row["Tags"])["useful_ms"]) for row in rows) == 21_000
 
 
+def count_overhead(operator: Operator, microdollars: int, *, at: datetime) -> None:
+    """Count it as the hourly reconciliation does."""
+    count = partial(overhead.moves_to_count, microdollars, at=at)
+    operator.in_ledger(lambda store: store.rebalance("budget/", count))
+
+
 def judged(rows: str, folder: Path) -> str:
     """Return what the FinOps Foundation's validator says of rows."""
     if not VALIDATOR.exists():
@@ -52,11 +62,28 @@ def judged(rows: str, folder: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, cwd=packages).stdout
 
 
-def test_the_finops_foundations_validator_accepts_them(operator: Operator, tmp_path: Path) -> None:
-    """The format is theirs, and so is the judgement."""
-    fill(operator)
+@pytest.mark.parametrize("jobs", [2, 5, 7], ids=["one-row", "two-rows", "three-rows"])
+def test_the_finops_foundations_validator_accepts_them(operator: Operator, tmp_path: Path, jobs: int) -> None:
+    """The format is theirs, and so is the judgement; it once took files of three rows alone."""
+    fill(operator, jobs=jobs)
 
     assert "Validation succeeded." in judged(operator.types("export focus").stdout, tmp_path)
+
+
+def test_overhead_is_a_row_of_its_day(operator: Operator, tmp_path: Path) -> None:
+    """Shown apart, and what the budget counts is what the rows add up to."""
+    fill(operator)
+    for day, microdollars in ((NOON, 250), (NOON - timedelta(days=2), 70)):
+        count_overhead(operator, microdollars, at=day)
+
+    text = operator.types("export focus").stdout
+
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if row["ChargeCategory"] == "Adjustment"]
+    assert [(row["ChargePeriodStart"], row["BilledCost"]) for row in rows] == [
+        ("2026-11-19T00:00:00Z", "0.000070"),
+        ("2026-11-21T00:00:00Z", "0.000250"),
+    ]
+    assert "Validation succeeded." in judged(text, tmp_path)
 
 
 def test_the_validator_refuses_what_is_no_focus(operator: Operator, tmp_path: Path) -> None:

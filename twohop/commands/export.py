@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from gate.domain.job import Job
+from gate.domain.limits import Periods
+from gate.domain.overhead import of_a_period
+from gate.domain.scopes import BUDGET
 from gate.steps.history import jobs_between
+from twohop.counted import counters_under
 from twohop.errors import BadInputError
 from twohop.focus import COLUMNS, Account, rows
 from twohop.session import Session
@@ -40,11 +44,13 @@ def focus(
 ) -> None:
     """Write what jobs cost as rows of FOCUS 1.0 (focus.finops.org), one an hour, a model and a cohort.
 
-    The cost is what the ledger settled, so the rows add up to it. Useful, start and idle time stand in the tags.
+    The cost is what the ledger settled, so the rows add up to it. Useful, start and idle time stand in the tags. What
+    was billed and no job accounts for is a row a day; the ledger keeps it for a month.
     """
     begins, ends = _span(since, until, session.now())
-    jobs = session.run(lambda store: _jobs(store, begins, ends))
-    text = _csv(jobs, Account(billing_account=session.ledger_name(), provider=provider))
+    jobs, overhead = session.run(lambda store: _read(store, begins, ends))
+    account = Account(billing_account=session.ledger_name(), provider=provider)
+    text = _csv(rows(jobs, account, overhead=overhead))
     if out:
         out.write_text(text, "utf-8")
         hint(f"{len(jobs)} jobs from {begins:%Y-%m-%d} to {ends:%Y-%m-%d %H:%M} UTC in {out}")
@@ -60,13 +66,19 @@ def _span(since: datetime | None, until: datetime | None, now: datetime) -> tupl
     return begins, ends
 
 
-async def _jobs(store: Store, since: datetime, until: datetime) -> list[Job]:
-    return [job async for job in jobs_between(store, since=since, until=until)]
+async def _read(store: Store, since: datetime, until: datetime) -> tuple[list[Job], dict[datetime, int]]:
+    """Return the jobs, and the overhead of each day that has some."""
+    shards = await counters_under(store, BUDGET)
+    midnight = since.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight + timedelta(days=number) for number in range((until - midnight) // timedelta(days=1) + 1)]
+    overhead = {day: of_a_period(Periods.of(day).day, shards) for day in days if since <= day < until}
+    jobs = [job async for job in jobs_between(store, since=since, until=until)]
+    return jobs, {day: microdollars for day, microdollars in overhead.items() if microdollars}
 
 
-def _csv(jobs: Sequence[Job], account: Account) -> str:
+def _csv(found: Iterable[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(jobs, account))
+    writer.writerows(found)
     return text.getvalue()
