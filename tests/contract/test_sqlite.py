@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from gate.domain.job import Settlement
 from gate.errors import LedgerError
 from gate.ledgers.sqlite import SqliteLedger
 from gate.ports import Admitted
@@ -70,6 +75,47 @@ class TestSqliteLedger(LedgerContract):
         assert child.returncode == -signal.SIGKILL
         assert all([await ledger.job(job_id) for job_id in told])
         assert len(told) <= counted <= len(told) + 1
+
+    async def test_a_lock_of_another_process_stalls_nobody_else(self, ledger: SqliteLedger, path: str) -> None:
+        """Who is alone is served on the event loop, and waits for others' locks elsewhere."""
+        await hold(ledger, first := make_job())
+        await ledger.settle(first, Settlement.release(""), at=first.held_at)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+
+            holding = asyncio.create_task(hold(ledger, make_job()))
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert not holding.done()
+            other.execute("ROLLBACK")
+
+        assert isinstance(await holding, Admitted)
+
+    async def test_a_settlement_that_nobody_follows_reaches_the_disk(
+        self, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is answered before, and must not wait there for the next caller."""
+        await hold(ledger, job := make_job())
+        synced = threading.Event()
+        monkeypatch.setattr(os, "fdatasync", lambda _: synced.set())
+
+        await ledger.settle(job, Settlement.release(""), at=job.held_at)
+
+        assert await asyncio.to_thread(synced.wait, 30)
+
+    async def test_a_hold_that_cannot_be_synced_is_not_known_to_stand(
+        self, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A disk that says no must not let a job run."""
+        await hold(ledger, make_job())
+
+        def broken(_: int) -> None:
+            raise OSError(errno.EIO, "the disk is gone")
+
+        monkeypatch.setattr(os, "fdatasync", broken)
+
+        with pytest.raises(LedgerError):
+            await hold(ledger, make_job())
 
     async def test_a_file_that_cannot_be_written_refuses(self, tmp_path: Path) -> None:
         """No ledger, no spending; and the error is the gate's own."""

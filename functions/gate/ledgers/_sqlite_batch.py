@@ -8,9 +8,11 @@ for as long as SQLite says that no other connection has changed the file since (
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,28 +22,17 @@ from gate.domain.meter import Key, Move
 from gate.errors import JobNotFoundError, UnauthenticatedError
 from gate.ports import Admitted, Denied, Repeated
 
+_Value = TypeVar("_Value")
+
 _ACCOUNTS_MAX = 20_000
 """Remembered at a time."""
 
-_BETWEEN = "\x1f"
-"""Stands for the zero between the parts of a counter's path, at which SQLite's JSON would cut a text off."""
-
-_READ_JOBS = "SELECT job FROM jobs WHERE job_id IN (SELECT value FROM json_each(?))"
-_READ_COUNTERS = "SELECT account, counter, value FROM counters WHERE account IN (SELECT value FROM json_each(?))"
-_READ_DOCUMENTS = "SELECT path FROM documents WHERE path IN (SELECT value FROM json_each(?))"
+_ROWS_MAX = 64
+"""Of one statement. SQLite keeps those for fewer rows prepared as well: one for each number."""
 _TOUCH = """
 UPDATE documents SET document = json_set(document, '$.last_used_at', touched.at) FROM
 (SELECT json_extract(value, '$[0]') AS path, json_extract(value, '$[1]') AS at FROM json_each(?)) AS touched
 WHERE documents.path = touched.path
-"""
-_WRITE_JOBS = """
-INSERT INTO jobs SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]') FROM json_each(?) WHERE true
-ON CONFLICT DO UPDATE SET state = excluded.state, expires_us = excluded.expires_us, job = excluded.job
-"""
-_WRITE_COUNTERS = """
-INSERT INTO counters SELECT json_extract(value, '$[0]'), replace(json_extract(value, '$[1]'), char(31), char(0)),
-json_extract(value, '$[2]') FROM json_each(?) WHERE true ON CONFLICT DO UPDATE SET value = excluded.value
 """
 
 
@@ -100,25 +91,30 @@ class Batches:
         """Believe nothing that was remembered: the transaction was undone."""
         self._version = None
 
+    def is_alone(self, asked: Asked) -> bool:
+        """Tell whether no other job is under way that this process held."""
+        return not self._held or self._held.keys() == {asked.job_id}
+
     def run(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> list[Outcome]:
         """Do what is asked for, in its order, and return what came of each."""
-        self._check(connection)
+        version = self._check(connection)
         batch = _Batch(self._counters, self._jobs(connection, asked), self._documents(connection, asked))
         self._read_counters(connection, batch.accounts(asked))
         outcomes = [batch.outcome(one) for one in asked]
         self._write(connection, batch)
-        self._version = self._version_of(connection)
+        self._version = version, connection.total_changes
         return outcomes
 
-    def _check(self, connection: sqlite3.Connection) -> None:
-        if self._version != self._version_of(connection) or len(self._counters) > _ACCOUNTS_MAX:
+    def _check(self, connection: sqlite3.Connection) -> int:
+        """Forget everything if anybody else has changed the file; return what tells of the next who does.
+
+        Nobody can while the transaction is open, and what this connection changes itself is in another count.
+        """
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if self._version != (version, connection.total_changes) or len(self._counters) > _ACCOUNTS_MAX:
             self._counters.clear()
             self._held.clear()
-
-    def _version_of(self, connection: sqlite3.Connection) -> tuple[int, int]:
-        """Return what is another as soon as anybody else has changed the file, on this connection or on one more."""
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-        return version, connection.total_changes
+        return int(version)
 
     def _jobs(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> dict[str, Job]:
         ids = {one.job_id for one in asked}
@@ -126,14 +122,14 @@ class Batches:
         unknown = ids - known.keys()
         if not unknown:
             return known
-        rows = connection.execute(_READ_JOBS, (_json(list(unknown)),)).fetchall()
+        rows = _select(connection, "SELECT job FROM jobs WHERE job_id", unknown)
         return known | {job.job_id: job for job in (msgspec.json.decode(row[0], type=Job) for row in rows)}
 
     def _documents(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> set[str]:
         wanted = {path for one in asked if isinstance(one, Hold) for path in one.require}
         if not wanted:
             return set()
-        return {path for (path,) in connection.execute(_READ_DOCUMENTS, (_json(list(wanted)),)).fetchall()}
+        return {path for (path,) in _select(connection, "SELECT path FROM documents WHERE path", wanted)}
 
     def _read_counters(self, connection: sqlite3.Connection, accounts: set[str]) -> None:
         unknown = accounts - self._counters.keys()
@@ -141,17 +137,24 @@ class Batches:
             return
         for account in unknown:
             self._counters[account] = {}
-        for account, counter, value in connection.execute(_READ_COUNTERS, (_json(list(unknown)),)).fetchall():
+        rows = _select(connection, "SELECT account, counter, value FROM counters WHERE account", unknown)
+        for account, counter, value in rows:
             self._counters[account][tuple(counter.split("\0"))] = value
 
     def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
         if batch.moved:
-            rows = [(account, _BETWEEN.join(path), value) for (account, path), value in batch.moved.items()]
-            connection.execute(_WRITE_COUNTERS, (_json(rows),))
+            moved = [(account, "\0".join(path), value) for (account, path), value in batch.moved.items()]
+            _upsert(connection, "counters", moved, "value = excluded.value")
         if batch.changed:
-            connection.execute(_WRITE_JOBS, (_json([_row(job) for job in batch.changed.values()]),))
+            changed = [_row(job) for job in batch.changed.values()]
+            _upsert(
+                connection,
+                "jobs",
+                changed,
+                "state = excluded.state, expires_us = excluded.expires_us, job = excluded.job",
+            )
         if batch.touched:
-            connection.execute(_TOUCH, (_json(list(batch.touched.items())),))
+            connection.execute(_TOUCH, (msgspec.json.encode(list(batch.touched.items())).decode(),))
         for job_id, job in batch.changed.items():
             if job.state.final:
                 self._held.pop(job_id, None)
@@ -274,5 +277,24 @@ def _row(job: Job) -> tuple[object, ...]:
     return (job.job_id, job.caller, job.state.value, *times, msgspec.json.encode(job).decode())
 
 
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+def _select(connection: sqlite3.Connection, what: str, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows whose key is one of these, by a statement for many of them."""
+    for some in _batched(keys):
+        places = ",".join("?" * len(some))
+        yield from connection.execute(f"{what} IN ({places})", some).fetchall()
+
+
+def _upsert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]], change: str) -> None:
+    """Write rows, by a statement for many of them."""
+    for some in _batched(rows):
+        places = ",".join([f"({','.join('?' * len(some[0]))})"] * len(some))
+        connection.execute(
+            f"INSERT INTO {table} VALUES {places} ON CONFLICT DO UPDATE SET {change}",  # noqa: S608 - of constants
+            [value for row in some for value in row],
+        )
+
+
+def _batched(values: Iterable[_Value]) -> Iterator[list[_Value]]:
+    left = iter(values)
+    while some := list(islice(left, _ROWS_MAX)):
+        yield some

@@ -6,6 +6,9 @@ next, so the price of a sync is paid once for many callers and no caller is told
 Work that only gives back what was held need not wait for the disk: it is written before it is answered, so that the
 process may die, and is synced with the next hold, or after a moment. A power cut in between takes it back, and the
 hold stands, which is more than is owed and never less.
+
+Handing work to a thread and hearing of its end takes as long as the work. So who is alone does it at once, on the
+event loop; a file that another process has locked is waited for by the thread all the same.
 """
 
 from __future__ import annotations
@@ -28,10 +31,17 @@ _Result = TypeVar("_Result")
 _Work = Callable[[sqlite3.Connection], Any]
 
 _BUSY_SECONDS = 10.0
-_BUSY_PAUSE_SECONDS = 0.01
+_BUSY_PAUSE_SECONDS = 0.002
 _GROUP_MAX = 256
 _REST_SECONDS = 0.05
 """So long a settlement may wait for a commit that brings it to the disk with it."""
+
+
+_CROWD_SECONDS = 0.1
+_STATEMENTS_MAX = 512
+"""Kept prepared."""
+_BUSY = object()
+"""The outcome of what could not be done at once."""
 
 
 class Together(Protocol):
@@ -45,10 +55,14 @@ class Together(Protocol):
         """Take note that a transaction was undone."""
         ...
 
+    def is_alone(self, asked: Any) -> bool:
+        """Tell whether nobody else has anything under way here, who would have to wait while this is done."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Item:
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | None = None
     work: _Work | None = None
     asked: Any = None
     """For `Together`, if there is no work."""
@@ -68,9 +82,15 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        self._syncing = True
+        self._crowded_until = 0.0
+        self._turn = threading.Lock()
+        """Whoever has it may use what follows."""
+        self._connection: sqlite3.Connection | None = None
         self._log: int | None = None
         """SQLite's write-ahead log."""
+        self._synced = True
+        self._resting = True
+        """Whether the thread would not see by itself that something is to be brought to the disk."""
 
     async def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run `work` and return its result once it is on the disk.
@@ -100,6 +120,10 @@ class GroupCommit:
         Raises:
             LedgerError: as `run`.
         """
+        if self._is_quiet() and self._together.is_alone(asked):
+            outcome = self._at_once(asked, synced)
+            if outcome is not _BUSY:
+                return outcome
         return await self._submit(asked=asked, synced=synced)
 
     async def close(self) -> None:
@@ -122,31 +146,53 @@ class GroupCommit:
             self._waiting.put(_Item(future=future, **fields))
         return future
 
+    def _is_quiet(self) -> bool:
+        """Tell whether nothing waits, and nothing came together lately: others would wait for the event loop."""
+        return self._connection is not None and self._waiting.empty() and time.monotonic() > self._crowded_until
+
+    def _at_once(self, asked: Any, synced: bool) -> Any:
+        """Do it here and now, unless the connection or the file is taken."""
+        if self._closed or not self._turn.acquire(blocking=False):
+            return _BUSY
+        try:
+            (outcome,) = self._outcomes([_Item(asked=asked, synced=synced)], waits=False)
+        finally:
+            self._turn.release()
+        if isinstance(outcome, sqlite3.OperationalError) and _is_busy(outcome):
+            return _BUSY
+        if not self._synced and self._resting:
+            self._submit(work=lambda _: None, reads=True)
+        if isinstance(outcome, Exception):
+            raise _told_as(outcome)
+        return outcome
+
     def _serve(self) -> None:
-        connection: sqlite3.Connection | None = None
         while group := self._next_group():
-            try:
-                if connection is None:
-                    connection = self._open()
-                    self._log = os.open(f"{self._path}-wal", os.O_RDWR)
-                outcomes = self._commit(connection, group)
-            except (sqlite3.Error, OSError) as exc:
-                self._together.forget()
-                outcomes = [exc] * len(group)
+            if len(group) > 1:
+                self._crowded_until = time.monotonic() + _CROWD_SECONDS
+            with self._turn:
+                outcomes = self._outcomes(group, waits=True)
             _tell(group, outcomes)
         if self._log is not None:
             os.close(self._log)
-        if connection:
-            connection.close()
+        if self._connection:
+            self._connection.close()
+
+    def _outcomes(self, group: Sequence[_Item], *, waits: bool) -> Sequence[Any]:
+        """Do what a group asks for, and return what came of each; of an error of the file's, the same for all."""
+        try:
+            if self._connection is None:
+                self._connection = self._open()
+                self._log = os.open(f"{self._path}-wal", os.O_RDWR)
+            return self._commit(self._connection, group, waits=waits)
+        except (sqlite3.Error, OSError) as exc:
+            self._together.forget()
+            return [exc] * len(group)
 
     def _next_group(self) -> list[_Item]:
         """Wait for work, then take all there is. An empty group means that the ledger was closed."""
         group: list[_Item] = []
-        try:
-            item = self._waiting.get(timeout=_REST_SECONDS)
-        except queue.Empty:
-            self._sync_now()
-            item = self._waiting.get()
+        item = self._next()
         while item is not None:
             group.append(item)
             if len(group) == _GROUP_MAX or self._waiting.empty():
@@ -156,23 +202,43 @@ class GroupCommit:
             self._waiting.put(None)
         return group
 
-    def _sync_now(self) -> None:
-        """Bring to the disk what was written without waiting for it."""
-        if self._log is not None and not self._syncing:
-            with suppress(OSError):
-                os.fsync(self._log)
+    def _next(self) -> _Item | None:
+        """Wait for work, and bring to the disk meanwhile what was written without waiting for it."""
+        self._resting = False
+        try:
+            while True:
+                with suppress(queue.Empty):
+                    return self._waiting.get(timeout=_REST_SECONDS)
+                with self._turn, suppress(OSError):
+                    if self._synced:
+                        self._resting = True
+                        break
+                    self._sync()
+            return self._waiting.get()
+        finally:
+            self._resting = False
+
+    def _sync(self) -> None:
+        """Bring to the disk what was written; SQLite does so with what it copies out of the log."""
+        if self._log is not None and not self._synced:
+            os.fdatasync(self._log)
+            self._synced = True
 
     def _open(self) -> sqlite3.Connection:
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            self._path,
+            timeout=0,  # A lock is waited for by `_begin`.
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS_MAX,
+        )
         _prepare(connection, self._schema)
-        self._syncing = True
         return connection
 
-    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Item]) -> list[Any]:
+    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Item], *, waits: bool) -> list[Any]:
         """Run a group in one transaction, and return what came of each."""
-        self._sync(connection, any(item.synced for item in group))
-        connection.execute("BEGIN IMMEDIATE")
+        _begin(connection, waits=waits)
         try:
             outcomes = [item.work and _outcome(connection, item.work, undo=not item.reads) for item in group]
             asked = [(place, item.asked) for place, item in enumerate(group) if item.work is None]
@@ -184,12 +250,28 @@ class GroupCommit:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+        self._synced = False
+        if any(item.synced for item in group):
+            self._sync()
         return outcomes
 
-    def _sync(self, connection: sqlite3.Connection, wanted: bool) -> None:
-        if wanted is not self._syncing:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
-            self._syncing = wanted
+
+def _begin(connection: sqlite3.Connection, *, waits: bool) -> None:
+    """Lock the file for writing. SQLite is told not to wait itself: it would do so on the event loop as well."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if not waits or not _is_busy(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _prepare(connection: sqlite3.Connection, schema: str) -> None:
@@ -198,7 +280,8 @@ def _prepare(connection: sqlite3.Connection, schema: str) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA temp_store = MEMORY")
             connection.executescript(schema)
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
@@ -230,6 +313,7 @@ def _tell(group: Sequence[_Item], outcomes: Sequence[Any]) -> None:
     """Give each caller its outcome, by one wake-up for all callers of an event loop."""
     told: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for item, outcome in zip(group, outcomes, strict=True):
+        assert item.future is not None, "who does it at once is told at once"
         told.setdefault(item.future.get_loop(), []).append((item.future, outcome))
     for loop, its in told.items():
         with suppress(RuntimeError):  # Its loop was closed; what was committed stands.
@@ -240,9 +324,11 @@ def _resolve(its: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
     for future, outcome in its:
         if future.done():
             continue  # Its caller went away; what was committed stands.
-        if not isinstance(outcome, Exception):
-            future.set_result(outcome)
-        elif isinstance(outcome, GateError):
-            future.set_exception(outcome)
+        if isinstance(outcome, Exception):
+            future.set_exception(_told_as(outcome))
         else:
-            future.set_exception(LedgerError(f"SQLite: {type(outcome).__name__}: {outcome}"))
+            future.set_result(outcome)
+
+
+def _told_as(error: Exception) -> GateError:
+    return error if isinstance(error, GateError) else LedgerError(f"SQLite: {type(error).__name__}: {error}")
