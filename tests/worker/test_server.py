@@ -52,6 +52,18 @@ def test_a_worker_lives_from_its_start_to_a_graceful_end() -> None:
         assert_finishes_what_it_took(worker, port)
 
 
+def test_what_is_no_http_is_refused_and_told_as_an_event() -> None:
+    """Anybody who reaches the port can send it, and a log of two shapes is read by no tool."""
+    with running("server.py") as worker:
+        port = worker.event("worker.listening")["port"]
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(b"\x16\x03\x01\r\n\r\n")
+            assert stranger.recv(64).startswith(b"HTTP/1.1 400")
+        told = worker.event("http.server")
+
+    assert (told["severity"], told["reason"]) == ("WARNING", "Invalid HTTP request received.")
+
+
 def assert_finishes_what_it_took(worker: Entry, port: int) -> None:
     answers: list[httpx.Response] = []
     long = threading.Thread(target=lambda: answers.append(send(port, ["many words " * 30] * 100)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ def _stop_signal() -> asyncio.Event:
 
 def _make_server(settings: Settings, service: Service, door: Door, log: EventLog) -> _Server:
     app = make_app(service, door, body_bytes_max=settings.limits.body_bytes_max, metrics=settings.metrics)
+    _tell_as_events(log)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -76,6 +78,25 @@ def _make_server(settings: Settings, service: Service, door: Door, log: EventLog
         timeout_graceful_shutdown=_CONNECTIONS_SECONDS_MAX,
     )
     return _Server(config, log)
+
+
+def _tell_as_events(log: EventLog) -> None:
+    """Have what uvicorn says come as events: a host takes each line of a plain traceback for an entry of its own."""
+    said = logging.getLogger("uvicorn.error")
+    said.handlers, said.propagate = [_Events(log)], False
+
+
+class _Events(logging.Handler):
+    def __init__(self, log: EventLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        reason = record.getMessage()
+        if record.levelno < logging.ERROR:
+            self._log.warning("http.server", reason=reason)
+        else:
+            self._log.error("http.server", record.exc_info[1] if record.exc_info else None, reason=reason)
 
 
 class _Server(uvicorn.Server):
