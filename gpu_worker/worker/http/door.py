@@ -6,7 +6,7 @@ It belongs to one event loop, and takes no lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from worker.errors import UnavailableError
@@ -23,7 +23,8 @@ class Door:
         self._closed_because = _STARTING
         self._emptied = asyncio.Event()
         self._emptied.set()
-        self._given_up = asyncio.Event()
+        self._is_given_up = False
+        self._ends: set[Callable[[], None]] = set()
 
     @property
     def closed_because(self) -> str:
@@ -50,11 +51,20 @@ class Door:
 
     def give_up(self) -> None:
         """Have those inside go, done or not."""
-        self._given_up.set()
+        self._is_given_up = True
+        for end in self._ends:
+            end()
 
-    async def given_up(self) -> None:
-        """Wait until those inside have to go."""
-        await self._given_up.wait()
+    @contextmanager
+    def until_given_up(self, end: Callable[[], None]) -> Iterator[None]:
+        """Have `end` called, within the context, once those inside have to go; at once where they have to already."""
+        if self._is_given_up:
+            end()
+        self._ends.add(end)
+        try:
+            yield
+        finally:
+            self._ends.discard(end)
 
     @contextmanager
     def enter(self) -> Iterator[None]:

@@ -22,14 +22,13 @@ async def answer_in_time(
     service: Service, door: Door, request: wire.SignedRequest, sink: Sink | None = None
 ) -> wire.WorkResult:
     """Run an admitted request, and return its result; once the worker gives it up, that there is none."""
-    answering = asyncio.create_task(service.answer(request, sink))
-    ending = asyncio.create_task(door.given_up())
     try:
-        await asyncio.wait((answering, ending), return_when=asyncio.FIRST_COMPLETED)
-        return answering.result() if answering.done() else service.refuse(UnfinishedError())
-    finally:
-        answering.cancel()
-        ending.cancel()
+        # No limit until the worker gives it up, and then none is left.
+        async with asyncio.timeout(None) as limit:
+            with door.until_given_up(lambda: limit.reschedule(0)):
+                return await service.answer(request, sink)
+    except TimeoutError:
+        return service.refuse(UnfinishedError())
 
 
 def signed_request(request: Request, body: bytes) -> wire.SignedRequest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from gate import wire
@@ -248,7 +248,7 @@ class Service:
         )
         self._phases_untold = _NO_PHASES
         code = result.failure.code if result.failure else "ok"
-        self._log.info("job.done", job_id=request.job_id, code=code, **asdict(usage))
+        self._log.info("job.done", job_id=request.job_id, code=code, **usage.to_json())
         if ran:
             self.measured.ran(queue_ms=ran.computed.queue_ms, compute_ms=ran.computed.compute_ms, tokens=ran.tokens)
         else:
