@@ -24,6 +24,7 @@ _VOCABULARY = 30_522
 _TOKENS_BATCH = 4_096
 _PADDED_BATCH = 32
 _ROUNDS = 5
+_CEILING_ROWS, _CEILING_ROUNDS = 2_048, 12
 _LOADED = "import torch; torch.set_num_threads(1); from pathlib import Path; folder = Path({folder!r}); "
 _STARTS = {
     "packed": "from worker.engines.packed.encoder import PackedEncoder; "
@@ -132,6 +133,39 @@ def report(measured: Mapping[str, Sequence[float]]) -> list[str]:
     ]
 
 
+def ceiling(folder: Path, texts: Sequences) -> tuple[float, float]:
+    """Return the texts a CPU second if nothing but linear layers took time, and their GFLOP/s, in bfloat16.
+
+    A layer of each of the model's shapes is timed alone, its weights laid out once, on the rows of a whole batch.
+    Attention, norms and activations are left out, so that what is reached must be less.
+    """
+    from worker.engines.packed.shapes import read_shape
+
+    shape = read_shape(folder)
+    sizes = [(3 * shape.width, shape.width), (shape.width, shape.width)]
+    sizes += [(shape.inner, shape.width), (shape.width, shape.inner)]
+    seconds = sum(_linear_seconds(outputs, inputs) for outputs, inputs in sizes)
+    operations = 2 * sum(outputs * inputs for outputs, inputs in sizes)
+    tokens_per_second = _CEILING_ROWS / (seconds * shape.layers)
+    tokens = sum(map(len, texts)) / len(texts)
+    return tokens_per_second / tokens, operations * _CEILING_ROWS / seconds / 1e9
+
+
+def _linear_seconds(outputs: int, inputs: int) -> float:
+    import torch  # loaded by now
+
+    from worker.engines.packed.linear import make_linear
+
+    layer = make_linear(torch.full((outputs, inputs), 0.01).bfloat16(), torch.zeros(outputs).bfloat16())
+    rows = torch.full((_CEILING_ROWS, inputs), 0.01).bfloat16()
+    took = []
+    for _ in range(_CEILING_ROUNDS):
+        began = time.process_time()
+        layer(rows)
+        took.append(time.process_time() - began)
+    return min(took)
+
+
 def start(folder: Path, how: str) -> tuple[float, float]:
     """Return the seconds from a process's beginning to its first vector, and the most memory that it had, in MB."""
     # getrusage would report the parent's peak, for a child begins with it.
@@ -153,6 +187,8 @@ def main() -> None:
         _say(f"\n{title}: texts per CPU second, best and median of {arguments.rounds} rounds, and the ratio")
         for line in report(rates(named, texts, rounds=arguments.rounds)):
             _say(line)
+        most, speed = ceiling(arguments.model, texts)
+        _say(f"{'its linear layers alone, bf16':28} {most:8.1f}            at {speed:.0f} GFLOP/s")
     _say(f"\npeak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
     for how in _STARTS:
         took = [start(arguments.model, how) for _ in range(arguments.rounds)]

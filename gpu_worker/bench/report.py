@@ -100,6 +100,8 @@ def _told(found: Findings) -> str:
         "second against a server that computes nothing, signing included.",
         f"- Each {CHECKED_EVERY}th text's vector is compared with plain transformers' in fp32, one text at a time; a "
         f"cosine under {COSINE_MIN} makes the row wrong.",
+        "- Not here: fastembed and embed_anything (0.7.1), whose packages have no server; text-embeddings-inference, "
+        "which is no package; both of the latter come as container images.",
     ]
     return "\n".join(lines)
 
