@@ -48,7 +48,7 @@ class OnlyAlice(BelievingVerifier):
 class ApiWorld(World):
     """Everything behind the routes, and a client in front of them."""
 
-    def __init__(self, ledger: WatchedLedger, **model: Any) -> None:
+    def __init__(self, ledger: WatchedLedger, *, allow_loopback: bool = False, **model: Any) -> None:
         super().__init__(ledger)
         self.scripted = ScriptedProvider(otherwise=answer_like_the_worker)
         signer = TokenSigner(project="demo-project", secrets=[b"s" * 32])
@@ -59,7 +59,7 @@ class ApiWorld(World):
         )
         verifier = ApiTokenVerifier(OnlyAlice(), signer=signer, clock=self.clock)
         live = LiveTokenVerifier(verifier, tokens=self.tokens, pace=self.pace)
-        origins = Origins((APP,), allow_loopback=False)
+        origins = Origins((APP,), allow_loopback=allow_loopback)
         entrance = Entrance(verifier=verifier, live_verifier=live, origins=origins, log=self.log)
         self.api = make_api(gate, entrance, clock=self.clock, callables_url="/")
         callables = make_callables(gate, self.tokens, entrance, clock=self.clock)

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gate.endpoints.api.errors import (
     JOB_HEADER,
     RATE_HEADERS,
+    RETRY_HEADER,
     OpenAIErrors,
     RouteNotFoundError,
     error_headers,
@@ -78,7 +79,7 @@ class HttpApi:
             self._serve,
             methods=("GET", "POST"),
             headers=("idempotency-key", *_STAINLESS),
-            exposed=("x-request-id", JOB_HEADER, *RATE_HEADERS),
+            exposed=("x-request-id", JOB_HEADER, RETRY_HEADER, *RATE_HEADERS),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,6 +14,7 @@ from gate.domain.meter import LimitName, Remaining
 from gate.errors import ConflictError, GateError, LedgerError, ProviderError, ProviderUnavailableError
 
 JOB_HEADER = "x-job-id"
+RETRY_HEADER = "x-should-retry"
 RATE_HEADERS = ("x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests")
 _PARAMETER = re.compile(r"at `\$\.?([^`]+)`")
 _WORTH_WAITING_SECONDS = 60
@@ -117,7 +118,7 @@ def error_headers(error: GateError) -> dict[str, str]:
     if error.http_status == 401:
         headers["www-authenticate"] = "Bearer"
     if not _is_worth_a_retry(error, wait_seconds):
-        headers["x-should-retry"] = "false"  # Without it, they do so for each status from 500 on.
+        headers[RETRY_HEADER] = "false"  # Without it, they do so for each status from 500 on.
     return headers
 
 
