@@ -324,6 +324,8 @@ def test_the_report_needs_no_network_and_has_four_charts(folder: Path) -> None:
     assert "<script" not in page
     assert "prefers-color-scheme: dark" in page
     assert "{{" not in page
+    for words in ("x 10", "What happened to others", "what leaving takes", "https://github.com/runpod/docs/commit/"):
+        assert words in page
 
 
 def test_a_trace_is_replayed(folder: Path) -> None:

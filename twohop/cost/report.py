@@ -14,10 +14,12 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from twohop.cost.book import GPU
 from twohop.cost.compare import Compared, How, Option, smaller
 from twohop.cost.forecast import Forecast, changed, forecast
+from twohop.cost.shocks import SHOCKS
 from twohop.cost.tables import money, short, summary
-from twohop.cost.what_if import Swing, exposure, tornado
+from twohop.cost.what_if import FACTORS, Swing, exposure, leaving, shocked, tornado
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _INK, _GRID, _BAR, _ACCENT = "#010101", "#020202", "#030303", "#040404"
 _VARIABLES = {_INK: "var(--ink)", _GRID: "var(--grid)", _BAR: "var(--bar)", _ACCENT: "var(--accent)"}
 """Colours that nobody would choose stand for the theme's, until the SVG is written."""
+_HYPHEN = "\u2011"
+"""One at which no line breaks."""
 _OPTIONS_SHOWN = 15
 _SWINGS_SHOWN = 8
 _CURVE = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -38,7 +42,9 @@ def report(found: Forecast, made: Compared, *, on: date) -> str:
         ("The bill by line", _chart(_bars, found), _bill(found)),
         ("Cost against waiting", _chart(_frontier, edge), _options(edge, numbered=True)),
         ("The best of each design", "", _options(made.designs)),
-        ("What moves the bill", _chart(_tornado, base.microdollars, swings), _exposure(base)),
+        ("What moves the bill", _chart(_tornado, base.microdollars, swings), _swings(swings[:_SWINGS_SHOWN])),
+        ("What happened to others, on this bill", "", _shocks(base)),
+        ("What each provider could change overnight", "", _exposure(base)),
         ("Calls against cost", _chart(_curve, found), ""),
         (
             "Every provider, best settings first",
@@ -111,7 +117,7 @@ def _frontier(axes: Axes, edge: Sequence[Option]) -> None:
 
 def _tornado(axes: Axes, base: int, swings: Sequence[Swing]) -> None:
     shown = [swing for swing in swings if swing.widest(base)][:_SWINGS_SHOWN][::-1]
-    names = [swing.name for swing in shown]
+    names = [_name(swing) for swing in shown]
     centre = base / 1e6
     for factor, colour in ((Fraction(2), _ACCENT), (Fraction(1, 2), _BAR)):
         widths = [swing.microdollars[factor] / 1e6 - centre for swing in shown]
@@ -122,6 +128,8 @@ def _tornado(axes: Axes, base: int, swings: Sequence[Swing]) -> None:
 
 
 def _curve(axes: Axes, found: Forecast) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     sized = smaller(found.scenario)
     counts, costs = [], []
     for factor in _CURVE:
@@ -132,6 +140,10 @@ def _curve(axes: Axes, found: Forecast) -> None:
     axes.plot(counts, costs, color=_ACCENT, marker="o")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis, words in ((axes.xaxis, "{:,.0f}"), (axes.yaxis, "${:,.2g}" if max(costs) < 10 else "${:,.0f}")):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, words=words: words.format(value)))
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("calls a month, the same settings")
     axes.set_ylabel("dollars a month")
     axes.grid(visible=True, color=_GRID, linewidth=0.5)
@@ -147,7 +159,7 @@ def _bill(found: Forecast) -> str:
             f"{float(line.nanodollars) / 1e9:.9f}".rstrip("0").rstrip("."),
             short(line.free) if line.free else "",
             money(line.microdollars),
-            f"{line.as_of}",
+            f"{line.as_of}".replace("-", _HYPHEN),
             line.source,
         )
         for line in found.bill.lines
@@ -173,11 +185,31 @@ def _options(options: Sequence[Option], *, numbered: bool = False) -> str:
     return _table(head, rows)
 
 
+def _swings(swings: Sequence[Swing]) -> str:
+    rows = [(_name(swing), *(money(swing.microdollars[factor]) for factor in FACTORS)) for swing in swings]
+    return _table(("the bill with", *(f"x {float(factor):g}" for factor in FACTORS)), rows)
+
+
+def _name(swing: Swing) -> str:
+    return GPU.upper() if swing.name == GPU else swing.name
+
+
+def _shocks(base: Forecast) -> str:
+    rows = []
+    for shock in SHOCKS:
+        after = shocked(base, shock)
+        moves = after is not None and after != base.microdollars
+        on = f"{shock.on}".replace("-", _HYPHEN)
+        rows.append((on, shock.name, money(after) if after and moves else "not moved", f"{shock.source}"))
+    return _table(("on", "what happened", "the bill", "who says so"), rows)
+
+
 def _exposure(base: Forecast) -> str:
     rows = [
-        (name, money(amount), f"{amount / max(1, base.microdollars):.0%}") for name, amount in exposure(base).items()
+        (name, money(amount), f"{amount / max(1, base.microdollars):.0%}", leaving(name))
+        for name, amount in exposure(base).items()
     ]
-    return _table(("could change overnight", "of the bill", "share"), rows)
+    return _table(("who", "of the bill", "share", "what leaving takes"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -111,7 +111,7 @@ def exposure(base: Forecast) -> dict[str, int]:
     return parts
 
 
-LEAVING = {
+_LEAVING = {
     "google": (
         "Hop 1 is a Python ASGI application behind ports: `Ledger` and `CallerVerifier` have a second adapter each "
         "(SQLite; any OpenID-like verifier is one file). Its documents export as they are. Sign-in itself is "
@@ -123,4 +123,8 @@ LEAVING = {
         "sweeper."
     ),
 }
-"""What leaving takes, by who is left."""
+
+
+def leaving(provider: str) -> str:
+    """Return what leaving a provider takes."""
+    return _LEAVING["google" if provider == "google" else "gpu"]

@@ -11,7 +11,7 @@ from twohop.cost.forecast import Forecast
 from twohop.cost.modes.lines import write_csv
 from twohop.cost.progress import progress
 from twohop.cost.shocks import SHOCKS, Shock
-from twohop.cost.what_if import LEAVING, Swing, exposure, shocked, tornado
+from twohop.cost.what_if import Swing, exposure, leaving, shocked, tornado
 from twohop.show import show, show_json
 
 
@@ -33,8 +33,8 @@ def show_what_if(found: Forecast, *, as_json: bool, as_csv: bool) -> None:
     show(tables.tornado_table(moving), *([f"nothing changes with: {', '.join(still)}"] if still else []))
     show("", "what happened to others, on this bill", "", tables.shocks_table(moved, base=base.microdollars))
     parts = exposure(base)
-    leaving = {provider: _leaving(provider) for provider in parts}
-    show("", "what each provider could change overnight", "", tables.exposure_table(parts, leaving=leaving))
+    takes = {provider: leaving(provider) for provider in parts}
+    show("", "what each provider could change overnight", "", tables.exposure_table(parts, leaving=takes))
 
 
 def _json(base: Forecast, swings: Sequence[Swing], moved: Sequence[tuple[Shock, int | None]]) -> dict[str, Any]:
@@ -49,12 +49,8 @@ def _json(base: Forecast, swings: Sequence[Swing], moved: Sequence[tuple[Shock, 
         "swings": named,
         "shocks": shocks,
         "exposure": parts,
-        "leaving": {provider: _leaving(provider) for provider in parts},
+        "leaving": {provider: leaving(provider) for provider in parts},
     }
-
-
-def _leaving(provider: str) -> str:
-    return LEAVING["google" if provider == "google" else "gpu"]
 
 
 def _columns(swing: Swing) -> dict[str, int]:
