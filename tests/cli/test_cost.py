@@ -307,6 +307,10 @@ def test_what_the_worst_case_takes_for_granted_is_shown_and_can_be_changed(folde
     (folder / "twohop-cost.yaml").write_text("calls_per_month: 1\ncompute_seconds: 1\nworst:\n  answer_bytes: 0\n")
 
     refused = {one["name"]: one["microdollars_per_hour"] for one in reads("--worst")["refused"]}
+    with (folder / "twohop-cost.yaml").open("a") as file:
+        file.write("hardware: runpod/ADA_24\n")
+    assert "of runpod/ADA_24" in types("--worst").stdout
+    assert "2 of runpod/ADA_24" in types("--worst --set workers_max=2").stdout
     assert refused["egress"] == 0
     assert refused["logs"] > 0
     assert "0 bytes each = $0.000000 an hour" in " ".join(types("--worst --explain egress").stdout.split())

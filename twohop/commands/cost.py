@@ -74,8 +74,13 @@ def cost(session: Session, /, **given: Any) -> None:
     most = None if limit is None else money("--fail-above", limit)
     modes.check(given)
     if given["worst"]:
-        assumed = _settings(file, typed, ask=False).worst
-        meant = modes.Typed(hardware=typed.get("hardware"), workers_max=typed.get("workers_max"), assumed=assumed)
+        planned = _settings(file, typed, ask=False)
+        meant = modes.Typed(
+            hardware=typed.get("hardware"),
+            planned_hardware=planned.hardware,
+            workers_max=planned.workers_max if "workers_max" in typed else None,
+            assumed=planned.worst,
+        )
         microdollars = modes.worst(session, meant, **given)
     elif given["actual"]:
         microdollars = modes.actual(session, _settings(file, typed, ask=False), **given)

@@ -25,7 +25,9 @@ _NANODOLLARS_PER_DOLLAR = 10**9
 def money(microdollars: float) -> str:
     """Return dollars with two decimals, or more where two would say nothing."""
     value = microdollars / 1e6
-    return f"${value:,.2f}" if value >= 0.01 or value == 0 else f"${value:.6f}"
+    if value >= 0.01 or value == 0:
+        return f"${value:,.2f}"
+    return f"${value:.4f}" if value >= 0.0001 else f"${value:.6f}"
 
 
 def bill_table(bill: Bill) -> Table:

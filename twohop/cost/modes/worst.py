@@ -31,8 +31,8 @@ from twohop.show import hint, show, show_json
 if TYPE_CHECKING:
     from gate.bootstrap import Store
 
-_UNNAMED = {"GCLOUD_PROJECT": "unnamed", "WORKER_SECRET": "unknown", "HARDWARE": "runpod/AMPERE_16"}
-"""What settings ask for that no price depends on, and the hardware where none is set yet."""
+_UNNAMED = {"GCLOUD_PROJECT": "unnamed", "WORKER_SECRET": "unknown"}
+"""What settings ask for that no price depends on."""
 _ASSUMED = "assumptions"
 
 
@@ -41,13 +41,15 @@ class Typed:
     """What was typed in place of what is set."""
 
     hardware: str | None
+    planned_hardware: str
+    """Of the scenario, where none is set yet."""
     workers_max: int | None
     assumed: Assumed
 
 
 def worst(session: Session, typed: Typed, *, as_json: bool, as_csv: bool, explain: str | None, **_: Any) -> int:
     """Show the most that can be lost with what is configured; return it for a day."""
-    env = {**_UNNAMED, **read_env_file(Path("functions/.env")), **os.environ}
+    env = {**_UNNAMED, "HARDWARE": typed.planned_hardware, **read_env_file(Path("functions/.env")), **os.environ}
     env |= {"HARDWARE": typed.hardware} if typed.hardware else {}
     if key := env.get("RUNPOD_CONTROL_KEY"):
         env.setdefault("RUNPOD_API_KEY", key)  # Nothing is asked of the job API, which is what that one is for.
