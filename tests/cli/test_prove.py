@@ -10,7 +10,7 @@ from tests.cli.conftest import Operator
 from tests.emulators import firestore_emulator
 from twohop.cloud.faults import CloudFaults
 from twohop.commands import prove
-from twohop.prove.drive import Case
+from twohop.prove.case import Case
 from twohop.prove.faults import LedgerFaults
 from twohop.prove.outcome import Outcome
 

@@ -16,8 +16,9 @@ from gate.domain.scopes import BUDGET
 from gate.ports import Denied
 from twohop.cloud.faults import CloudFaults
 from twohop.cloud.virtual import run_virtual
-from twohop.prove.cases import NOTHING, SINGLE
-from twohop.prove.drive import Case, Wrap, drive
+from twohop.prove.case import NOTHING, Case
+from twohop.prove.cases import SINGLE
+from twohop.prove.drive import Wrap, drive
 from twohop.prove.outcome import WRONG_COUNTER, Outcome
 from twohop.prove.stores import open_store
 
@@ -172,9 +173,18 @@ class HoldsTwice(Mutated):
         return outcome
 
 
+class SettlesTwice(Mutated):
+    """A settlement that is sent twice; the second finds the first."""
+
+    async def settle(self, *args: Any, **options: Any) -> Any:
+        await self._inner.settle(*args, **options)
+        return await self._inner.settle(*args, **options)
+
+
 @pytest.mark.parametrize(
     ("mutation", "complaint"),
     [
+        (SettlesTwice, "settlements took more than one commit"),
         (BillsTwice, "a job was billed twice"),
         (LeavesHolds, "a hold was left behind"),
         (LeaksSlots, f"{WRONG_COUNTER}: usage/"),

@@ -14,14 +14,18 @@ from itertools import count
 import click
 
 from twohop.cloud.virtual import run_virtual
-from twohop.errors import BadInputError
-from twohop.prove.cases import NOTHING, SINGLE, pairs
-from twohop.prove.crashes import crash_points, kill_at
-from twohop.prove.drive import Case, drive
+from twohop.prove.case import NOTHING, Case
+from twohop.prove.cases import SINGLE, pairs
+from twohop.prove.crashes import KILLED_CALLERS, crash_points, kill
+from twohop.prove.drive import drive
+from twohop.prove.kills import kills as all_kills
 from twohop.prove.outcome import Outcome
 from twohop.prove.stores import check_store, open_store
 from twohop.prove.table import head, legend, rows
 from twohop.show import hint, warn
+
+_KILLS_A_PROCESS = 3
+"""They wait, most of their time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class _Run:
 @click.option("--minutes", default=0.0, help="Go on with further seeds for so long.")
 @click.option("--ledger", type=click.Choice(["sqlite", "firestore"]), default="sqlite", show_default=True)
 @click.option("--shards", type=click.IntRange(1, 100), default=1, show_default=True, help="Of the budget.")
-@click.option("--kills/--no-kills", default=True, help="Kill hop 1 at each step as well; on SQLite.")
+@click.option("--kills/--no-kills", default=True, help="Kill hop 1 at each step as well.")
 @click.option("--processes", type=click.IntRange(1), default=os.cpu_count(), help="How many cases run at once.")
 def prove(
     *,
@@ -58,33 +62,26 @@ def prove(
     """Use up a day's budget while things go wrong, and hold the ledger to the fake cloud's bill.
 
     On a clock that jumps, with a SQLite ledger in a temporary folder, or with the Firestore emulator that
-    FIRESTORE_EMULATOR_HOST names; nothing outside this machine is touched. Before that, a process of hop 1 is killed
-    at each step between two writes, over the fake cloud in real time, and started again. Exits with 1 if the budget
-    was exceeded by a micro-dollar, a job was billed or run twice, a hold was left behind, a caller was refused while
-    a hundredth of the budget was free, or a job took more Firestore operations than it should.
+    FIRESTORE_EMULATOR_HOST names; nothing outside this machine is touched. Before that, a process of hop 1 that
+    serves several callers is killed at each step between two writes, in real time, and started again. Exits with 1
+    if the budget was exceeded by a micro-dollar, a job was billed or run twice, a hold was left behind, a counter is
+    not what the jobs add up to, a caller was refused while a hundredth of the budget was free, or a job took more
+    Firestore operations than it should.
     """
     check_store(ledger)
     until = time.monotonic() + minutes * 60
-    cases = _wanted(only, with_pairs)
+    all_cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
+    cases = [case for case in all_cases if (only or "") in case.name]
     run = _Run(callers=callers, shards=shards, ledger=ledger)
     hint(legend())
     click.echo(head())
-    killed = _killed(processes) if kills and ledger == "sqlite" and not only else iter(())
-    held = _tell(killed, "")
+    held = not kills or _tell(_killed(ledger, seed, with_pairs, only, processes), "")
     for this_seed in count(seed):
         again = "" if seed == this_seed else f"seed {this_seed}: "
         held &= _tell(_outcomes(run, cases, this_seed, processes), again)
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or not cases:
             break
     sys.exit(not held)
-
-
-def _wanted(only: str | None, with_pairs: bool) -> list[Case]:
-    cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
-    found = [case for case in cases if (only or "") in case.name]
-    if not found:
-        raise BadInputError(f"--only {only}: no such fault; there are {', '.join(case.name for case in SINGLE)}")
-    return found
 
 
 def _tell(outcomes: Iterable[Outcome], again: str) -> bool:
@@ -99,11 +96,13 @@ def _tell(outcomes: Iterable[Outcome], again: str) -> bool:
     return held
 
 
-def _killed(processes: int) -> Iterator[Outcome]:
+def _killed(ledger: str, seed: int, with_pairs: bool, only: str | None, processes: int) -> Iterator[Outcome]:
     """Yield what came of each point at which hop 1 can die."""
-    points = asyncio.run(crash_points())
-    with ThreadPoolExecutor(processes) as pool:  # The processes are hop 1's own.
-        yield from pool.map(lambda point: asyncio.run(kill_at(point)), points)
+    points = asyncio.run(crash_points(ledger, KILLED_CALLERS))
+    found = all_kills(points, ledger=ledger, seed=seed, pairs=with_pairs or only is not None)
+    wanted = [one for one in found if (only or "") in one.name]
+    with ThreadPoolExecutor(_KILLS_A_PROCESS * processes) as pool:  # The processes are hop 1's own.
+        yield from pool.map(lambda one: asyncio.run(kill(one)), wanted)
 
 
 def _outcomes(run: _Run, cases: Sequence[Case], seed: int, processes: int) -> Iterator[Outcome]:

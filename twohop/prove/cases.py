@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from twohop.cloud.faults import CloudFaults
-from twohop.prove.drive import Case
+from twohop.prove.case import Case
 from twohop.prove.faults import LedgerFaults
 
 SINGLE = (
@@ -26,8 +26,6 @@ SINGLE = (
     Case(name="price rises", price_percent=80),
 )
 """One thing goes wrong."""
-
-NOTHING = Case(name="nothing goes wrong")
 
 
 def pairs() -> list[Case]:

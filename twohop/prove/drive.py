@@ -26,11 +26,12 @@ from gate.steps.policy import Policies
 from gate.steps.webhooks import Webhooks
 from twohop.cloud.app import API_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
-from twohop.cloud.faults import CloudFaults, Dice
+from twohop.cloud.faults import Dice
 from twohop.cloud.virtual import EPOCH, LoopClock
 from twohop.cloud.webhooks import Webhooks as CloudWebhooks
 from twohop.cloud.worker import LoopTimers
 from twohop.prove.audit import differences
+from twohop.prove.case import Case
 from twohop.prove.faults import TRAVEL_SECONDS_MAX, FaultyLedger, LedgerFaults
 from twohop.prove.outcome import Outcome
 from twohop.prove.scene import MODEL, SECRET, write_documents
@@ -48,26 +49,6 @@ _LOOKING_AFTER_SECONDS = 6 * 3_600
 """The longest that jobs nobody waits for may take to be looked after, once nobody asks any more."""
 
 Wrap = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What goes wrong."""
-
-    name: str
-    ledger: LedgerFaults = field(default_factory=LedgerFaults)
-    cloud: CloudFaults = field(default_factory=CloudFaults)
-    price_percent: int = 100
-    """What the provider bills for the first two minutes, of the price that hop 1 counts with, which it bills then."""
-
-    def __add__(self, other: Case) -> Case:
-        """Have both go wrong."""
-        return Case(
-            name=f"{self.name} + {other.name}",
-            ledger=self.ledger + other.ledger,
-            cloud=self.cloud + other.cloud,
-            price_percent=min(self.price_percent, other.price_percent),
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,6 +121,7 @@ class _Drive:
             refused_early=self.refused_early,
             hold_commits=max((one.job.hold for one in hot if one.job), default=0),
             settle_commits=max((one.job.settle for one in hot if one.job), default=0),
+            settled_again=sum(one.job.settle > 1 for one in hot if one.job),
             hot_reads=max((one.reads for one in hot), default=0),
             looks=max((one.job.looks for one in hot if one.job), default=0),
             is_repeated=self.case.ledger != LedgerFaults() or self.case.cloud.webhook_doubled > 0,

@@ -13,8 +13,8 @@ from twohop.cloud.faults import Dice
 TRAVEL_SECONDS_MAX = 0.02
 """How long a question takes to the ledger, and as long its answer."""
 _TRAVEL_SECONDS_MIN = 0.002
-_SLOW_SECONDS = 3.0
-_WRITES = ("hold", "settle", "hand_over", "rebalance")
+WRITES = ("hold", "settle", "hand_over", "ask_to_cancel", "rebalance")
+"""The methods that change something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class LedgerFaults:
     unavailable_after: float = 0.0
     """It was written, and the answer got lost."""
     slow: float = 0.0
-    """It takes three seconds more."""
+    """It takes some seconds more."""
 
     def __add__(self, other: LedgerFaults) -> LedgerFaults:
         """Have both go wrong."""
@@ -37,22 +37,23 @@ class LedgerFaults:
 class FaultyLedger:
     """Stands around a ledger, some way off: what others do while a word travels is drawn by dice."""
 
-    def __init__(self, inner: Any, faults: LedgerFaults, dice: Dice) -> None:
+    def __init__(self, inner: Any, faults: LedgerFaults, dice: Dice, *, slow_seconds: float = 3.0) -> None:
         self._inner = inner
         self._faults = faults
         self._dice = dice
+        self._slow_seconds = slow_seconds
 
     def __getattr__(self, name: str) -> Any:
         """Return the ledger's method, with its faults if it writes."""
         method = getattr(self._inner, name)
-        return self._writing(method) if name in _WRITES else self._far(method)
+        return self._writing(method) if name in WRITES else self._far(method)
 
     def _writing(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **options: Any) -> Any:
             if self._dice.hit("aborted", self._faults.aborted):
                 raise LedgerError("a fault: aborted")
             if self._dice.hit("slow", self._faults.slow):
-                await asyncio.sleep(_SLOW_SECONDS)
+                await asyncio.sleep(self._slow_seconds)
             done = await self._far(method)(*args, **options)
             if self._dice.hit("unavailable_after", self._faults.unavailable_after):
                 raise LedgerError("a fault: unavailable, after it was written")

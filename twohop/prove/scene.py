@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ MODEL = ServedModel(
     execution_ms_max=10_000,
     wait_ms_max=60_000,
 )
+QUICK_MODEL = replace(MODEL, execution_ms_max=3_000, wait_ms_max=2_000)
+"""For what is driven in real time."""
 
 
 async def write_documents(store: Any, *, budget: int, shards: int) -> None:

@@ -43,6 +43,16 @@ def check_store(kind: str) -> None:
         raise BadInputError("--ledger firestore: set FIRESTORE_EMULATOR_HOST to an emulator that runs")
 
 
+def fresh_place(kind: str, folder: str) -> str:
+    """Return where an empty ledger of this kind can be: a file in a folder, or a project of its own."""
+    return str(Path(folder) / "ledger.sqlite3") if kind == "sqlite" else f"demo-{uuid.uuid4().hex[:12]}"
+
+
+def ledger_at(kind: str, place: str, *, transport: httpx.AsyncBaseTransport | None = None) -> Any:
+    """Open the ledger there, with its documents; Firestore's, if asked, by another way to send requests."""
+    return SqliteLedger(place) if kind == "sqlite" else FirestoreLedger(place, transport=transport)
+
+
 @asynccontextmanager
 async def open_store(kind: str) -> AsyncIterator[Store]:
     """Open an empty `sqlite` or `firestore` ledger."""
