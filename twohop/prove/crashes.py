@@ -72,7 +72,7 @@ async def crash_points(ledger: str, callers: int) -> list[str]:
     """Return every point at which hop 1 can die, by letting it live once."""
     async with _world(Kill(point="never", callers=callers, ledger=ledger)) as world:
         told = await _victim(world)
-    made = msgspec.json.decode(told, type=dict[str, int])
+    made = msgspec.json.decode(told or b"{}", type=dict[str, int])
     steps = [f"{name} {number}" for name, times in made.items() for number in range(1, times + 1)]
     return [f"{when} {step}" for step in steps for when in ("before", "after")]
 

@@ -105,7 +105,10 @@ class Holding:
                 outcome = await self._hold_on_credit(attempt)
             if outcome is not None:
                 return outcome
-        return self._too_many(attempt)
+        async with (
+            self._borrowing
+        ):  # Others took each time what was borrowed. They wait now until this one has its own.
+            return await self._borrow_and_hold(attempt)
 
     def settled(self, job: Job) -> None:
         """Note that a job ended: what it did not use came free, and what is above its hold is a debt."""
@@ -144,13 +147,16 @@ class Holding:
                 return Denied(denial=denial)
             if not self._recalled(self._empty, attempt.place, attempt):
                 return None
-            for _ in range(_ROUNDS_MAX):
-                if denial := await self._borrow(attempt):
-                    return Denied(denial=denial)
-                outcome = await self._try(attempt)
-                if not _by_budget(outcome):
-                    self._note_room(attempt, outcome)
-                    return outcome
+            return await self._borrow_and_hold(attempt)
+
+    async def _borrow_and_hold(self, attempt: _Attempt) -> Outcome:
+        for _ in range(_ROUNDS_MAX):
+            if denial := await self._borrow(attempt):
+                return Denied(denial=denial)
+            outcome = await self._try(attempt)
+            if not _by_budget(outcome):
+                self._note_room(attempt, outcome)
+                return outcome
         return self._too_many(attempt)
 
     async def _borrow(self, attempt: _Attempt) -> Denial | None:
