@@ -78,7 +78,7 @@ class HttpApi:
         self._app: ASGIApp = entrance.origins.around(
             self._serve,
             methods=("GET", "POST"),
-            headers=("idempotency-key", *_STAINLESS),
+            headers=("idempotency-key", "user-agent", *_STAINLESS),
             exposed=("x-request-id", JOB_HEADER, RETRY_HEADER, *RATE_HEADERS),
         )
 
