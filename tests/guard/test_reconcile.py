@@ -146,3 +146,16 @@ async def test_a_bill_that_cannot_be_read_is_a_line_in_the_log(store: SqliteLedg
 
     assert await make_reconciler(store, control, log).reconcile() is None
     assert [line["reason"] for line in log.lines("reconcile.no_bill")] == ["HTTP 503"]
+
+
+async def test_a_bill_that_cannot_be_read_is_told_until_it_can(store: SqliteLedger) -> None:
+    """What no job accounts for is not counted meanwhile."""
+    control, log = ScriptedControl(), WatchedLog()
+    control.errors.extend([ProviderUnavailableError("HTTP 503")] * 2)
+    reconciler = make_reconciler(store, control, log)
+
+    for _ in range(4):
+        await reconciler.reconcile()
+
+    told = [(line["alert"], line["state"]) for line in log.lines("alert.changed")]
+    assert told == [("bill", "warned"), ("bill", "recovered")]

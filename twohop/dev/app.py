@@ -31,6 +31,8 @@ _SWEEP_SECONDS = 60
 _LADDER_SECONDS = 10
 """A sixth of what Cloud Scheduler takes, for somebody who looks on."""
 _RECONCILE_SECONDS = 600
+_FIRST_SECONDS = 1
+"""The cloud's bill is asked for over loopback, from a server that is not open yet."""
 
 
 def make_app(hop1: Hop1, sign_in: DevSignIn, *, project: str, cloud: DevCloud | None = None) -> Starlette:
@@ -129,6 +131,7 @@ def _schedules(hop1: Hop1, cloud: DevCloud | None) -> Iterator[Coroutine[Any, An
 
 
 async def _for_ever(run: Callable[[], Awaitable[object]], pause_seconds: float) -> None:
+    await asyncio.sleep(_FIRST_SECONDS)
     while True:
         with suppress(GateError):
             await run()

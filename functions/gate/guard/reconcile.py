@@ -96,6 +96,7 @@ class Reconciler:
             bill = await self._control.billing(since=since, until=until)
         except ProviderError as exc:
             self._log.warning("reconcile.no_bill", reason=str(exc))
+            await self._alarm.observe([_bill(is_read=False)])
             return None
         bill = [record for record in bill if record.begins >= since and record.ends <= until]
         hours = await self._hours.between(since, until)
@@ -108,7 +109,7 @@ class Reconciler:
         }
         await self._documents.write(f"reconciliations/{until:%Y-%m-%dT%H}", document)
         self._log.info("reconcile.done", **document)
-        await self._alarm.observe([_drift(found), _metering(hours, bill, until)])
+        await self._alarm.observe([_drift(found), _metering(hours, bill, until), _bill(is_read=True)])
         return found
 
 
@@ -124,6 +125,18 @@ def _compared(
         ledger_microdollars=sum(hour.ledger_microdollars for hour in hours),
         billed_microdollars=sum(record.microdollars for record in bill) - fees,
         fee_microdollars=fees,
+    )
+
+
+def _bill(*, is_read: bool) -> Observation:
+    """Without a bill nobody knows what no job accounts for, so the budget does not bound it."""
+    return Observation(
+        alert="bill",
+        severity=Severity.FINE if is_read else Severity.WARNING,
+        text="The provider's bill is read."
+        if is_read
+        else "The provider's bill cannot be read, so nothing is counted as overhead; the log says why in "
+        "`reconcile.no_bill`. Is RUNPOD_CONTROL_KEY right?",
     )
 
 
