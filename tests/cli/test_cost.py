@@ -267,6 +267,23 @@ def test_the_worst_case_names_its_limit_and_its_remedy(folder: Path) -> None:
     assert types("--worst --fail-above 1000000").exit_code == 0
 
 
+def test_the_worst_case_is_that_of_the_ledgers_own_budget_and_plans(folder: Path) -> None:
+    """An edit of either is in it at once."""
+    (folder / ".twohop").mkdir()
+    operator = Operator("--ledger", "sqlite", "--sqlite-path", ".twohop/ledger.sqlite3", kind=LedgerKind.SQLITE)
+    operator.types("init")
+    operator.types("budget set day=2")
+    assert operator.reads("cost --worst")["binding"] == "the day's budget"
+    for plan in ("free", "anonymous"):
+        operator.types(f"plan set {plan} microdollars_per_day=100")
+
+    found = operator.reads("cost --worst")
+
+    by_name = {bound["name"]: bound for bound in found["gpu_bounds"]}
+    assert by_name["the day's budget"]["microdollars_per_day"] == 2_000_000
+    assert by_name["the callers' plans"]["microdollars_per_hour"] == 1_000 * 100
+
+
 async def test_the_worst_case_asks_the_provider_for_its_max_workers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
