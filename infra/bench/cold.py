@@ -16,7 +16,7 @@ from infra.bench import firestore
 from infra.bench.findings import Finding, Goal, number, spread_text, table, times
 from infra.bench.gates import HERE, OURS, Around, Gate, hop1, hop1_environment, say
 from infra.bench.identity import PROJECT
-from infra.bench.run import Run
+from infra.bench.run import Run, turns
 from infra.bench.standing import fresh_ledger, standing, surroundings
 
 USUAL = "the usual stack"
@@ -44,8 +44,8 @@ def measure(run: Run) -> Finding:
     found = {name: _Starts() for name in gates}
     with surroundings(run.work("cold"), callers=1, cores=run.cores) as around:
         fresh_ledger(around)
-        for _ in range(run.rounds):
-            for name, gate in gates.items():
+        for number_ in range(run.rounds):
+            for name, gate in turns(tuple(gates.items()), number_):
                 _start(run, gate, around, found[name])
                 say(
                     f"{name:20} warm {found[name].warm[-1]:.2f} s  dropped {found[name].dropped[-1:]}  "
@@ -132,7 +132,7 @@ def _text(run: Run, found: Mapping[str, _Starts]) -> str:
     ]
     return (
         f"From the process's beginning to the first answer to a signed-in caller, who is counted; {run.rounds} "
-        "rounds in turns, all cores. The first two keep their counts in the official emulator of Firestore. Memory "
-        f"is that of all processes a second after the answer, shared pages counted once (PSS).\n\n"
-        f"{table(head, rows)}"
+        "rounds in turns, each begun by another, all cores. The first two keep their counts in the official emulator "
+        "of Firestore. Memory is that of all processes a second after the answer, shared pages counted once (PSS)."
+        f"\n\n{table(head, rows)}"
     )

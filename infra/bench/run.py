@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from infra.bench.gates import Gate
 from infra.bench.standing import Cores
+
+_Gate = TypeVar("_Gate")
+
+
+def turns(gates: Sequence[_Gate], number: int) -> list[_Gate]:
+    """Return the order of a round: each begins with another gate, so that none always follows the same one."""
+    first = number % len(gates)
+    return [*gates[first:], *gates[:first]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

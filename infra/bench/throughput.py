@@ -10,7 +10,7 @@ from bench.figures import Spread, ratios
 from infra.bench.findings import Finding, Goal, bar, number, spread_text, table, times
 from infra.bench.gates import OURS, Gate, hop1, make_gates, say
 from infra.bench.load import Load, send
-from infra.bench.run import Run
+from infra.bench.run import Run, turns
 from infra.bench.standing import Standing, fresh_ledger, standing, surroundings
 
 _CLIENTS = 64
@@ -49,7 +49,7 @@ def measure(run: Run) -> Finding:
             one.load(clients=_CLIENTS, seconds=run.seconds(_WARM_UP_SECONDS))
         for number_ in range(run.rounds):
             bare = send(direct, clients=1, seconds=run.seconds(1), core=run.cores.rest, folder=around.folder)
-            for one in up:
+            for one in turns(up, number_):
                 _round(one, found[one.gate.name], run, bare.p50_ms, bare.p99_ms)
                 say(f"round {number_ + 1}  {_said(one.gate, found[one.gate.name])}")
         never_seen = _never_seen(run, stack)
@@ -145,8 +145,8 @@ def _text(gates: Sequence[Gate], found: Mapping[str, _Measured], run: Run, never
     wrong = {name: one.wrong for name, one in found.items() if one.wrong}
     told = f"Answers other than 200: {wrong}." if wrong else "Every answer was a 200."
     return (
-        f"{run.rounds} rounds in turns; {_CALLERS} signed-in callers go around. {told} Added is what a call takes "
-        "longer than the upstream alone, in the same round.\n\n"
+        f"{run.rounds} rounds in turns, each begun by another gate; {_CALLERS} signed-in callers go around. {told} "
+        "Added is what a call takes longer than the upstream alone, in the same round.\n\n"
         f"{table(head, rows)}\n\n"
         "Hop 1 remembers tokens that it has verified until they expire. When no token comes twice, it answers "
         f"{number(never_seen)} calls a second."
