@@ -1,13 +1,16 @@
 """An event loop whose time jumps to the next timer, so that a day passes as fast as it can be computed.
 
-Nothing may run outside the loop meanwhile, in a thread or behind a socket: the clock does not wait for it.
+Nothing may run outside the loop meanwhile, in a thread or behind a socket: the clock does not wait for it, unless it
+is told to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -21,11 +24,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self.now_seconds = 0.0
+        self.outside = 0
+        """How much is waited for that happens outside."""
         super().__init__(_JumpingSelector(self))
 
     def time(self) -> float:
         """Return the virtual seconds that have passed."""
         return self.now_seconds
+
+    @contextmanager
+    def waiting_outside(self) -> Iterator[None]:
+        """Let time pass as it does outside, and not jump, as long as this is open."""
+        self.outside += 1
+        try:
+            yield
+        finally:
+            self.outside -= 1
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -41,8 +55,14 @@ class _JumpingSelector(selectors.DefaultSelector):
             return self._select(timeout)
         if ready := self._select(0):
             return ready
-        self._loop.now_seconds += timeout
-        return []
+        if not self._loop.outside:
+            self._loop.now_seconds += timeout
+            return []
+        began = time.monotonic()
+        found = self._select(timeout)
+        # A select may end a moment before its time.
+        self._loop.now_seconds += min(time.monotonic() - began, timeout) if found else timeout
+        return found
 
     def _select(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
         found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)

@@ -35,6 +35,7 @@ class _Run:
     callers: int
     shards: int
     ledger: str
+    overlap: bool
 
 
 @click.command()
@@ -45,6 +46,7 @@ class _Run:
 @click.option("--minutes", default=0.0, help="Go on with further seeds for so long.")
 @click.option("--ledger", type=click.Choice(["sqlite", "firestore"]), default="sqlite", show_default=True)
 @click.option("--shards", type=click.IntRange(1, 100), default=1, show_default=True, help="Of the budget.")
+@click.option("--overlap", is_flag=True, help="Let calls to the ledger overlap: parallel, and different each time.")
 @click.option("--kills/--no-kills", default=True, help="Kill hop 1 at each step as well.")
 @click.option("--processes", type=click.IntRange(1), default=os.cpu_count(), help="How many cases run at once.")
 def prove(
@@ -56,6 +58,7 @@ def prove(
     minutes: float,
     ledger: str,
     shards: int,
+    overlap: bool,
     kills: bool,
     processes: int,
 ) -> None:
@@ -72,7 +75,7 @@ def prove(
     until = time.monotonic() + minutes * 60
     all_cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
     cases = [case for case in all_cases if (only or "") in case.name]
-    run = _Run(callers=callers, shards=shards, ledger=ledger)
+    run = _Run(callers=callers, shards=shards, ledger=ledger, overlap=overlap)
     hint(legend())
     click.echo(head())
     held = not kills or _tell(_killed(ledger, seed, with_pairs, only, processes), "")
@@ -119,5 +122,5 @@ def _outcome(run: _Run, case: Case, seed: int) -> Outcome:
 
 
 async def _driven(run: _Run, case: Case, seed: int) -> Outcome:
-    async with open_store(run.ledger) as store:
+    async with open_store(run.ledger, overlap=run.overlap) as store:
         return await drive(case, seed=seed, callers=run.callers, shards=run.shards, store=store)

@@ -66,8 +66,14 @@ class _Drive:
     async def run(self) -> Outcome:
         random.seed(self.seed)  # The gate's pauses, and the adapter's.
         clock = LoopClock()
-        witness = Witness(self.store.ledger, budget=_BUDGET, shards=self.shards, operations=self.store.operations)
-        ledger = FaultyLedger(self.wrap(witness), self.case.ledger, Dice(self.seed))
+        witness = Witness(
+            self.store.ledger,
+            budget=_BUDGET,
+            shards=self.shards,
+            is_wired=self.store.is_wired,
+            overlap=self.store.overlap,
+        )
+        ledger = FaultyLedger(self.wrap(witness), self.case.ledger, Dice(self.seed), is_far=not self.store.overlap)
         await write_documents(self.store.ledger, budget=_BUDGET, shards=self.shards)
         cloud = self._cloud()
         policies = Policies(documents=witness, notifier=self.log, clock=clock, fresh_seconds=86_400)
@@ -124,7 +130,9 @@ class _Drive:
             settled_again=sum(one.job.settle > 1 for one in hot if one.job),
             hot_reads=max((one.reads for one in hot), default=0),
             looks=max((one.job.looks for one in hot if one.job), default=0),
-            is_repeated=self.case.ledger != LedgerFaults() or self.case.cloud.webhook_doubled > 0,
+            is_repeated=self.case.ledger != LedgerFaults()
+            or self.case.cloud.webhook_doubled > 0
+            or self.store.overlap,
         )
 
     def _cloud(self) -> Cloud:

@@ -37,11 +37,14 @@ class LedgerFaults:
 class FaultyLedger:
     """Stands around a ledger, some way off: what others do while a word travels is drawn by dice."""
 
-    def __init__(self, inner: Any, faults: LedgerFaults, dice: Dice, *, slow_seconds: float = 3.0) -> None:
+    def __init__(
+        self, inner: Any, faults: LedgerFaults, dice: Dice, *, slow_seconds: float = 3.0, is_far: bool = True
+    ) -> None:
         self._inner = inner
         self._faults = faults
         self._dice = dice
         self._slow_seconds = slow_seconds
+        self._is_far = is_far
 
     def __getattr__(self, name: str) -> Any:
         """Return the ledger's method, with its faults if it writes."""
@@ -62,6 +65,9 @@ class FaultyLedger:
         return call
 
     def _far(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        if not self._is_far:
+            return method
+
         async def call(*args: Any, **options: Any) -> Any:
             travel = self._dice.of("travel")
             await asyncio.sleep(travel.uniform(_TRAVEL_SECONDS_MIN, TRAVEL_SECONDS_MAX))

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from twohop.cloud.virtual import VirtualLoop
+
 
 class StillLedger:
     """Stands around a ledger, and its documents."""
@@ -40,6 +42,27 @@ class StillLedger:
 
     def _wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+class FlowingLedger(StillLedger):
+    """As above, but calls overlap: as long as any is under way, the virtual clock goes as fast as a real one.
+
+    So callers meet at the database as they do in life, and which of them is first is chance.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the ledger's method, while which others go on."""
+        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._inner, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            with loop.waiting_outside():
+                return await asyncio.wrap_future(
+                    asyncio.run_coroutine_threadsafe(method(*args, **options), self._loop)
+                )
+
+        return call
 
 
 async def _made(make: Callable[[], Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from gate.connections import KeptConnections
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
 from twohop.errors import BadInputError
-from twohop.prove.still import StillLedger
-from twohop.prove.witness import Operations
+from twohop.prove.still import FlowingLedger, StillLedger
+from twohop.prove.witness import sent
 
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of its own is made in it
 """Where a sync of the disk takes no time. No power is cut in a drive, and that is all that a sync is for."""
+
+_CONNECTIONS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +31,10 @@ class Store:
     """A ledger with the owner's documents."""
 
     ledger: Any
-    operations: Callable[[], Operations] | None = None
-    """Returns what went over the wire until now, if that can be seen."""
+    is_wired: bool = False
+    """Whether what goes over the wire is told to `witness.sent`."""
+    overlap: bool = False
+    """Whether several calls may be under way at once."""
 
 
 def check_store(kind: str) -> None:
@@ -54,47 +58,34 @@ def ledger_at(kind: str, place: str, *, transport: httpx.AsyncBaseTransport | No
 
 
 @asynccontextmanager
-async def open_store(kind: str) -> AsyncIterator[Store]:
-    """Open an empty `sqlite` or `firestore` ledger."""
+async def open_store(kind: str, *, overlap: bool = False) -> AsyncIterator[Store]:
+    """Open an empty `sqlite` or `firestore` ledger, whose calls come one at a time unless they may overlap."""
+    make = FlowingLedger if overlap else StillLedger
     if kind == "firestore":
-        async with _firestore() as store:
-            yield store
-        return
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
-        ledger = StillLedger(lambda: SqliteLedger(str(Path(folder) / "ledger.sqlite3")))
+        project = fresh_place(kind, "")
+        ledger = make(lambda: FirestoreLedger(project, transport=_CountedWire()))
         try:
-            yield Store(ledger=ledger)
+            yield Store(ledger=ledger, is_wired=True, overlap=overlap)
         finally:
             await ledger.close()
-
-
-@asynccontextmanager
-async def _firestore() -> AsyncIterator[Store]:
-    wire = _CountedWire()
-    project = f"demo-{uuid.uuid4().hex[:12]}"
-    ledger = StillLedger(lambda: FirestoreLedger(project, transport=wire))
-    try:
-        yield Store(ledger=ledger, operations=wire.so_far)
-    finally:
-        await ledger.close()
+        return
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        ledger = make(lambda: SqliteLedger(fresh_place(kind, folder)))
+        try:
+            yield Store(ledger=ledger, overlap=overlap)
+        finally:
+            await ledger.close()
 
 
 class _CountedWire(httpx.AsyncBaseTransport):
     """Sends requests, and counts what Firestore bills them as: commits and reads."""
 
     def __init__(self) -> None:
-        self._connections = KeptConnections(connections_max=1, kept_seconds=5)
-        self._commits = self._reads = 0
-
-    def so_far(self) -> Operations:
-        """Return what was sent until now."""
-        return Operations(commits=self._commits, reads=self._reads)
+        self._connections = KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=5)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one."""
-        is_commit = request.url.path.endswith(":commit")
-        self._commits += is_commit
-        self._reads += not is_commit
+        sent(is_commit=request.url.path.endswith(":commit"))
         return await self._connections.handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import Any
 from gate.domain.scopes import budget_account
 from gate.ports import Admitted, Denied
 from twohop.cloud.virtual import EPOCH
+from twohop.prove.bounds import Bounds
 
 _TODAY = ("days", f"{EPOCH:%Y-%m-%d}", "microdollars")
 _REMEMBERED = 10_000
@@ -24,10 +25,6 @@ class Operations:
 
     commits: int = 0
     reads: int = 0
-
-    def __sub__(self, other: Operations) -> Operations:
-        """Return what came since then."""
-        return Operations(commits=self.commits - other.commits, reads=self.reads - other.reads)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +48,7 @@ class Request:
     """There was room for it on its shard at once."""
 
 
+_counting: ContextVar[Operations | None] = ContextVar("what a call to the ledger sends", default=None)
 _asking: ContextVar[Request | None] = ContextVar("whose request is being answered", default=None)
 
 
@@ -64,24 +62,33 @@ def asking(request: Request | None) -> Iterator[None]:
         _asking.reset(token)
 
 
+def sent(*, is_commit: bool) -> None:
+    """Count what went over the wire as the call's for which it did."""
+    if counted := _counting.get():
+        counted.commits += is_commit
+        counted.reads += not is_commit
+
+
 class Witness:
     """A ledger of which nothing is hidden.
 
     Args:
-        inner: a ledger that does one thing at a time, while which nothing else happens.
+        inner: a ledger that does one thing at a time, while which nothing else happens, unless they overlap.
         budget: in micro-dollars a day.
         shards: of the budget.
-        operations: returns what the database was asked for until now; None counts a write as one commit and all else
-            as one read, as Firestore's ledger does.
+        is_wired: what is sent is told to `sent`. Otherwise a write counts as one commit and all else as one read, as
+            Firestore's ledger does.
+        overlap: calls to the ledger may. Then its counters say nothing while they do, and bounds are kept instead.
     """
 
     def __init__(
-        self, inner: Any, *, budget: int, shards: int, operations: Callable[[], Operations] | None = None
+        self, inner: Any, *, budget: int, shards: int, is_wired: bool = False, overlap: bool = False
     ) -> None:
         self._inner = inner
         self._budget = budget
         self._accounts = [budget_account(shard) for shard in range(shards)]
-        self._operations = operations
+        self._is_wired = is_wired
+        self._bounds = Bounds() if overlap else None
         self._free: deque[tuple[float, int]] = deque([(0.0, budget)], maxlen=_REMEMBERED)
         self._jobs: dict[str, JobOperations] = {}
         self.most_spent = 0
@@ -91,33 +98,42 @@ class Witness:
         method = getattr(self._inner, name)
 
         async def call(*args: Any, **options: Any) -> Any:
-            before = self._so_far()
-            done = await method(*args, **options)
-            self._count_reads(self._since(before, Operations(reads=1)).reads)
+            with self._counted(Operations(reads=1)) as used:
+                done = await method(*args, **options)
+            self._count_reads(used.reads)
             return done
 
         return call
 
     async def hold(self, job: Any, *args: Any, **options: Any) -> Any:
         """See `Ledger.hold`."""
-        before = self._so_far()
-        outcome = await self._inner.hold(job, *args, **options)
-        used = self._since(before, Operations(commits=1))
+        if self._bounds:
+            self._bounds.asked(job.job_id, job.held_microdollars)
+            await self._look()
+        with self._counted(Operations(commits=1)) as used:
+            outcome = await self._inner.hold(job, *args, **options)
         mine = self._jobs.setdefault(job.job_id, JobOperations())
         mine.hold += used.commits
         if request := _asking.get():
             request.is_hot &= not isinstance(outcome, Denied)
             request.job = mine if isinstance(outcome, Admitted) else request.job
         self._count_reads(used.reads)
-        if not isinstance(outcome, Denied):  # Nothing is left of one that was: the next look would see it.
+        if self._bounds and isinstance(outcome, Admitted):
+            self._bounds.admitted(job.job_id, job.held_microdollars)
+        if self._bounds and isinstance(outcome, Denied):
+            self._bounds.denied(job.job_id)
+        if self._bounds or not isinstance(outcome, Denied):  # Of one that was denied the counters have nothing.
             await self._look()
         return outcome
 
-    async def settle(self, job: Any, *args: Any, **options: Any) -> Any:
+    async def settle(self, job: Any, settlement: Any, **options: Any) -> Any:
         """See `Ledger.settle`."""
-        before = self._so_far()
-        done = await self._inner.settle(job, *args, **options)
-        used = self._since(before, Operations(commits=1))
+        if self._bounds:
+            self._bounds.settling(job.job_id, settlement.microdollars)
+        with self._counted(Operations(commits=1)) as used:
+            done = await self._inner.settle(job, settlement, **options)
+        if self._bounds:
+            self._bounds.settled(job.job_id, done.settled_microdollars)
         self._jobs.setdefault(job.job_id, JobOperations()).settle += used.commits
         self._count_reads(used.reads)
         await self._look()
@@ -125,9 +141,9 @@ class Witness:
 
     async def hand_over(self, *args: Any, **options: Any) -> Any:
         """See `Ledger.hand_over`."""
-        before = self._so_far()
-        done = await self._inner.hand_over(*args, **options)
-        self._count_reads(self._since(before, Operations(commits=1)).reads)
+        with self._counted(Operations(commits=1)) as used:
+            done = await self._inner.hand_over(*args, **options)
+        self._count_reads(used.reads)
         return done
 
     async def job(self, job_id: str) -> Any:
@@ -159,16 +175,22 @@ class Witness:
         return least
 
     async def _look(self) -> None:
-        spent = await self.spent()
-        self.most_spent = max(self.most_spent, spent)
-        self._free.append((asyncio.get_running_loop().time(), self._budget - spent))
+        least, most = (self._bounds.least, self._bounds.most) if self._bounds else [await self.spent()] * 2
+        self.most_spent = max(self.most_spent, least)
+        self._free.append((asyncio.get_running_loop().time(), self._budget - most))
 
     def _count_reads(self, reads: int) -> None:
         if request := _asking.get():
             request.reads += reads
 
-    def _so_far(self) -> Operations:
-        return self._operations() if self._operations else Operations()
-
-    def _since(self, before: Operations, otherwise: Operations) -> Operations:
-        return self._operations() - before if self._operations else otherwise
+    @contextmanager
+    def _counted(self, otherwise: Operations) -> Iterator[Operations]:
+        """Yield what is sent within, or what it counts as where nobody sees the wire."""
+        if not self._is_wired:
+            yield otherwise
+            return
+        token = _counting.set(counted := Operations())
+        try:
+            yield counted
+        finally:
+            _counting.reset(token)
