@@ -40,6 +40,7 @@ __all__ = [
     "LimitName",
     "Move",
     "Remaining",
+    "accounts_of",
     "budget_account",
     "budgets_of",
     "callers_moves_to_settle",
@@ -145,6 +146,11 @@ def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
         *money_moves(scopes, more, Periods.of(job.held_at)),
     )
+
+
+def accounts_of(job: Job) -> tuple[str, str]:
+    """Return the accounts in which a job is counted: its caller's, and its shard of the budget."""
+    return usage_account(job.caller), budget_account(job.shard)
 
 
 def callers_moves_to_settle(job: Job, settlement: Settlement) -> list[Move]:

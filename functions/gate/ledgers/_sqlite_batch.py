@@ -175,9 +175,12 @@ class _Batch:
         self.changed: dict[str, Job] = {}
         self.touched: dict[str, str] = {}
 
-    def accounts(self, asked: Iterable[Asked]) -> set[str]:
+    def accounts(self, asked: Sequence[Asked]) -> set[str]:
         """Return the accounts that the batch may move."""
-        return {move.account for one in asked for move in self._moves(one)}
+        held = {move.account for one in asked if isinstance(one, Hold) for move in one.moves}
+        # A job that is held in this very batch moves, when it is settled, accounts that its hold has named.
+        ending = (self._jobs.get(one.job_id) for one in asked if isinstance(one, Settle))
+        return held.union(*(meter.accounts_of(job) for job in ending if job))
 
     def outcome(self, one: Asked) -> Outcome:
         """Do one thing in memory. What is refused leaves nothing behind."""
@@ -193,15 +196,6 @@ class _Batch:
                     return self._settle(one)
         except Exception as exc:
             return exc
-
-    def _moves(self, one: Asked) -> Sequence[Move]:
-        if isinstance(one, Hold):
-            return one.moves
-        if isinstance(one, Note | AskToCancel):
-            return ()
-        job = self._jobs.get(one.job_id)
-        # A job that is held in this very batch moves, when it is settled, accounts that its hold has named.
-        return meter.moves_to_settle(job, one.settlement) if job else ()
 
     def _hold(self, asked: Hold) -> Admitted | Denied | Repeated:
         for path in asked.require:
