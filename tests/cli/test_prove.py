@@ -58,6 +58,26 @@ def test_the_same_seed_is_the_same_table_in_any_process(operator: Operator, monk
     assert here.stdout == elsewhere.stdout
 
 
+def test_minutes_go_on_with_further_seeds_and_say_which(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure of the night is repeated in the morning by its seed."""
+    run, seeds = prove._outcome, list[int]()
+
+    def noted(how: prove._Run, case: Case, seed: int) -> Outcome:
+        seeds.append(seed)
+        return replace(run(how, case, seed), holds_left=int(seed == 8))
+
+    moments = iter(range(100))
+    monkeypatch.setattr(prove, "SINGLE", [])
+    monkeypatch.setattr(prove, "_outcome", noted)
+    monkeypatch.setattr(prove, "_now", lambda: 60.0 * next(moments))
+
+    result = operator.types("prove --callers 5 --seed 7 --minutes 2 --processes 1 --no-kills")
+
+    assert seeds == [7, 8]
+    assert "seed 8: nothing goes wrong: a hold was left behind" in result.stderr
+    assert "\nseed 8\n" in result.stdout
+
+
 def test_firestore_without_its_emulator_says_what_to_set(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than ask Google."""
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
+from time import monotonic as _now
 
 import click
 
@@ -43,7 +43,7 @@ class _Run:
 @click.option("--seed", default=1, show_default=True, help="Of everything that is drawn.")
 @click.option("--pairs", "with_pairs", is_flag=True, help="All pairs of faults as well.")
 @click.option("--only", metavar="TEXT", help="Only those whose name has this in it, of the pairs too.")
-@click.option("--minutes", default=0.0, help="Go on with further seeds for so long.")
+@click.option("--minutes", default=0.0, help="Go on for so long with further seeds, each to its end.")
 @click.option("--ledger", type=click.Choice(["sqlite", "firestore"]), default="sqlite", show_default=True)
 @click.option("--shards", type=click.IntRange(1, 100), default=1, show_default=True, help="Of the budget.")
 @click.option("--overlap", is_flag=True, help="Let calls to the ledger overlap: parallel, and different each time.")
@@ -72,7 +72,7 @@ def prove(
     Firestore operations than it should.
     """
     check_store(ledger)
-    until = time.monotonic() + minutes * 60
+    until = _now() + minutes * 60
     all_cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
     cases = [case for case in all_cases if (only or "") in case.name]
     run = _Run(callers=callers, shards=shards, ledger=ledger, overlap=overlap)
@@ -80,9 +80,11 @@ def prove(
     click.echo(head())
     held = not kills or _tell(_killed(ledger, seed, with_pairs, only, processes), "")
     for this_seed in count(seed):
-        again = "" if seed == this_seed else f"seed {this_seed}: "
-        held &= _tell(_outcomes(run, cases, this_seed, processes), again)
-        if time.monotonic() >= until or not cases:
+        again = "" if seed == this_seed else f"seed {this_seed}"
+        if again:
+            click.echo(again)
+        held &= _tell(_outcomes(run, cases, this_seed, processes), again and f"{again}: ")
+        if _now() >= until or not cases:
             break
     sys.exit(not held)
 
