@@ -78,6 +78,15 @@ def test_minutes_go_on_with_further_seeds_and_say_which(operator: Operator, monk
     assert "\nseed 8\n" in result.stdout
 
 
+@pytest.mark.parametrize("only", ["flood", "killed before lunch"])
+def test_a_name_that_is_nobodys_is_an_error(only: str, operator: Operator) -> None:
+    """An empty table proves nothing."""
+    result = operator.types(f"prove --callers 5 --only '{only}'")
+
+    assert result.exit_code != 0
+    assert only in result.output
+
+
 def test_firestore_without_its_emulator_says_what_to_set(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than ask Google."""
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)

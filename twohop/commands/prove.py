@@ -14,6 +14,7 @@ from time import monotonic as _now
 import click
 
 from twohop.cloud.virtual import run_virtual
+from twohop.errors import BadInputError
 from twohop.prove.case import NOTHING, Case
 from twohop.prove.cases import SINGLE, pairs
 from twohop.prove.crashes import KILLED_CALLERS, crash_points, kill
@@ -24,6 +25,8 @@ from twohop.prove.stores import check_store, open_store
 from twohop.prove.table import head, legend, rows
 from twohop.show import hint, warn
 
+_KILLED = "killed"
+"""What the name of every kill begins with."""
 _KILLS_A_PROCESS = 3
 """They wait, most of their time."""
 
@@ -75,6 +78,8 @@ def prove(
     until = _now() + minutes * 60
     all_cases = [NOTHING, *SINGLE, *(pairs() if with_pairs or only else [])]
     cases = [case for case in all_cases if (only or "") in case.name]
+    if not cases and not (kills and only and only.startswith(_KILLED)):
+        raise BadInputError(f"--only {only}: no such fault; there are {', '.join(case.name for case in SINGLE)}")
     run = _Run(callers=callers, shards=shards, ledger=ledger, overlap=overlap)
     hint(legend())
     click.echo(head())
@@ -106,6 +111,10 @@ def _killed(ledger: str, seed: int, with_pairs: bool, only: str | None, processe
     points = asyncio.run(crash_points(ledger, KILLED_CALLERS))
     found = all_kills(points, ledger=ledger, seed=seed, pairs=with_pairs or only is not None)
     wanted = [one for one in found if (only or "") in one.name]
+    if only and only.startswith(_KILLED) and not wanted:
+        raise BadInputError(
+            f"--only {only}: no such kill; there are {', '.join(one.name for one in found[:2])} and more"
+        )
     with ThreadPoolExecutor(_KILLS_A_PROCESS * processes) as pool:  # The processes are hop 1's own.
         yield from pool.map(lambda one: asyncio.run(kill(one)), wanted)
 
