@@ -112,9 +112,7 @@ def _killed(ledger: str, seed: int, with_pairs: bool, only: str | None, processe
     found = all_kills(points, ledger=ledger, seed=seed, pairs=with_pairs or only is not None)
     wanted = [one for one in found if (only or "") in one.name]
     if only and only.startswith(_KILLED) and not wanted:
-        raise BadInputError(
-            f"--only {only}: no such kill; there are {', '.join(one.name for one in found[:2])} and more"
-        )
+        raise BadInputError(f"--only {only}: no such kill; there are {found[0].name}, {found[1].name} and more")
     with ThreadPoolExecutor(_KILLS_A_PROCESS * processes) as pool:  # The processes are hop 1's own.
         yield from pool.map(lambda one: asyncio.run(kill(one)), wanted)
 
