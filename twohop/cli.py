@@ -36,6 +36,10 @@ _SECTIONS = {
         "cache": ("twohop.commands.cache:cache", "Answers that are given again, at no GPU cost."),
         "kill": ("twohop.commands.kill:kill", "How much is switched off; switch off more."),
         "revive": ("twohop.commands.kill:revive", "Switch on again, with a name and a reason."),
+        "threshold": (
+            "twohop.commands.threshold:threshold",
+            "At what share of a budget it is switched off by itself.",
+        ),
         "budget": ("twohop.commands.budget:budget", "What may be spent: by all, by a cohort, by a model."),
     },
     "See what happened": {
