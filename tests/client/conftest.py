@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +14,12 @@ import pytest
 from tests.dev.killing import ledger_in
 from tests.dev.running import Dev, dev_running
 from tests.makers import make_plan
-from tests.worker.generation.makers import make_decoder
+from tests.worker.generation.makers import make_endless_writer
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    make_decoder(folder, "Llama", max_position_embeddings=16_000, eos_token_id=None)
-    tokenizer = folder / "tokenizer_config.json"
-    said = json.loads(tokenizer.read_text("utf-8"))
-    tokenizer.write_text(json.dumps({**said, "model_max_length": 16_000}), "utf-8")
-    return str(folder)
+    return str(make_endless_writer(tmp_path_factory.mktemp("models") / "tiny-llama"))
 
 
 @pytest.fixture(scope="session")

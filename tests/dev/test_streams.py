@@ -6,7 +6,6 @@ Whatever is killed at whatever point, each hold is settled or released, and once
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -26,7 +25,7 @@ from tests.dev.killing import counters, ends, jobs, swept, total, until
 from tests.dev.running import Dev, dev_running
 from tests.e2e.suite import Client, FirebaseError, Person, dev_client
 from tests.missing import missing
-from tests.worker.generation.makers import make_decoder
+from tests.worker.generation.makers import make_endless_writer
 
 pytestmark = [
     pytest.mark.model,
@@ -50,12 +49,7 @@ def predict(model, batch, parameters):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    make_decoder(folder, "Llama", max_position_embeddings=16_000, eos_token_id=None)
-    tokenizer = folder / "tokenizer_config.json"
-    said = json.loads(tokenizer.read_text("utf-8"))
-    tokenizer.write_text(json.dumps({**said, "model_max_length": 16_000}), "utf-8")
-    return str(folder)
+    return str(make_endless_writer(tmp_path_factory.mktemp("models") / "tiny-llama"))
 
 
 @pytest.fixture(scope="module")

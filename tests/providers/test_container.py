@@ -29,16 +29,6 @@ USAGE = {"execution_ms": 40, "start_ms": 2, "tokens": 7}
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def sleeper(clock: FakeClock) -> Sleeper:
-    return Sleeper(clock)
-
-
-@pytest.fixture
 def host() -> WorkerDouble:
     return WorkerDouble()
 

@@ -26,16 +26,6 @@ NOON_MS = int(NOON.timestamp() * 1000)
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def sleeper(clock: FakeClock) -> Sleeper:
-    return Sleeper(clock)
-
-
-@pytest.fixture
 def host() -> RunPodDouble:
     return RunPodDouble()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }
 _HEADS = {"GPT2": "GPT2LMHeadModel"}
+_ENDLESS = 16_000
 
 
 def make_decoder(folder: Path, kind: str, *, chat: bool = False, **config: Any) -> Path:
@@ -53,6 +55,15 @@ def make_decoder(folder: Path, kind: str, *, chat: bool = False, **config: Any) 
     )
     model = getattr(transformers, _HEADS.get(kind, f"{kind}ForCausalLM"))(made)
     model.save_pretrained(folder)
+    return folder
+
+
+def make_endless_writer(folder: Path) -> Path:
+    """Save a Llama that writes until somebody stops it."""
+    make_decoder(folder, "Llama", max_position_embeddings=_ENDLESS, eos_token_id=None)
+    tokenizer = folder / "tokenizer_config.json"
+    said = json.loads(tokenizer.read_text("utf-8"))
+    tokenizer.write_text(json.dumps({**said, "model_max_length": _ENDLESS}), "utf-8")
     return folder
 
 

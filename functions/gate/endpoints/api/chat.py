@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gate.domain.request import InferRequest
-from gate.endpoints.api.answered import check_model, outputs_of
-from gate.endpoints.api.generation import (
-    DONE,
-    FinishReason,
-    WritingRequest,
-    WritingUsage,
-    answered,
-    check_writing,
-    id_of,
-    pieces,
-    written,
-)
-from gate.endpoints.api.routes import Asked, Events, Reply
-from gate.ports import Clock
-from gate.service import Gate
+from gate.endpoints.api.generation import FinishReason, WritingRequest, WritingUsage, Written
+from gate.endpoints.api.writing import Head
 
 
 class TextPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,59 +107,32 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
 
 
-class ChatEndpoint:
-    """Asks the model for the next turn."""
+class ChatStyle:
+    """A `Style`: the model takes the next turn."""
 
-    def __init__(self, gate: Gate, *, clock: Clock) -> None:
-        self._gate = gate
-        self._clock = clock
+    prefix = "chatcmpl"
 
-    async def __call__(self, asked: Asked) -> Reply | Events:
-        """Answer one request."""
-        payload: ChatRequest = asked.payload
-        check_model(payload.model, self._gate)
-        check_writing(payload)
+    def asked(self, payload: ChatRequest) -> tuple[Any, dict[str, Any]]:
+        """See `Style.asked`."""
         new_tokens_max = payload.max_completion_tokens or payload.max_tokens
-        request = InferRequest(
-            inputs=[message.as_input() for message in payload.messages],
-            parameters=payload.parameters(new_tokens_max=new_tokens_max),
-            idempotency_key=asked.idempotency_key,
-        )
-        if payload.stream:
-            return self._events(asked, request)
-        answer = await answered(self._gate, asked, request)
-        [one] = written(outputs_of(answer, asked))
-        body = ChatCompletion(
-            id=id_of(answer, "chatcmpl"),
-            created=self._now(),
-            model=self._gate.model_name,
-            choices=[ChatChoice(message=Answered(content=one.text), finish_reason=one.finish_reason)],
-            usage=one.usage,
-        )
-        return Reply(body=body, quota=answer.quota)
+        messages = [message.as_input() for message in payload.messages]
+        return messages, payload.parameters(new_tokens_max=new_tokens_max)
 
-    async def _events(self, asked: Asked, request: InferRequest) -> AsyncGenerator[bytes, None]:
-        payload: ChatRequest = asked.payload
-        name = f"chatcmpl-{asked.request_id}"
-        began = False
-        async with aclosing(pieces(self._gate, asked, request)) as steps:
-            async for step in steps:
-                if not began:
-                    began = True
-                    yield self._event(name, Delta(role="assistant", content=""))
-                if isinstance(step, str):
-                    yield self._event(name, Delta(content=step))
-                    continue
-                yield self._event(name, Delta(), step.finish_reason)
-                if payload.wants_usage:
-                    yield msgspec.json.encode(self._chunk(name, [], step.usage))
-        yield DONE
+    def whole(self, head: Head, texts: list[Written]) -> ChatCompletion:
+        """See `Style.whole`."""
+        [one] = texts
+        choice = ChatChoice(message=Answered(content=one.text), finish_reason=one.finish_reason)
+        return ChatCompletion(**head, choices=[choice], usage=one.usage)
 
-    def _event(self, name: str, delta: Delta, reason: FinishReason | None = None) -> bytes:
-        return msgspec.json.encode(self._chunk(name, [ChunkChoice(delta=delta, finish_reason=reason)]))
+    def opening(self, head: Head) -> ChatChunk:
+        """See `Style.opening`."""
+        return ChatChunk(**head, choices=[ChunkChoice(delta=Delta(role="assistant", content=""))])
 
-    def _chunk(self, name: str, choices: list[ChunkChoice], usage: WritingUsage | None = None) -> ChatChunk:
-        return ChatChunk(id=name, created=self._now(), model=self._gate.model_name, choices=choices, usage=usage)
+    def piece(self, head: Head, text: str, reason: FinishReason | None = None) -> ChatChunk:
+        """See `Style.piece`."""
+        delta = Delta() if reason else Delta(content=text)
+        return ChatChunk(**head, choices=[ChunkChoice(delta=delta, finish_reason=reason)])
 
-    def _now(self) -> int:
-        return int(self._clock.now().timestamp())
+    def usage(self, head: Head, usage: WritingUsage) -> ChatChunk:
+        """See `Style.usage`."""
+        return ChatChunk(**head, choices=[], usage=usage)

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gate.domain.request import InferRequest
-from gate.endpoints.api.answered import check_model, outputs_of
 from gate.endpoints.api.embeddings import Text
-from gate.endpoints.api.generation import (
-    DONE,
-    FinishReason,
-    WritingRequest,
-    WritingUsage,
-    answered,
-    check_writing,
-    id_of,
-    pieces,
-    total,
-    written,
-)
-from gate.endpoints.api.routes import Asked, Events, Reply
+from gate.endpoints.api.generation import FinishReason, WritingRequest, WritingUsage, Written, total
+from gate.endpoints.api.writing import Head
 from gate.errors import InvalidRequestError
-from gate.ports import Clock
-from gate.service import Gate
 
 _NEW_TOKENS_DEFAULT = 16
 """OpenAI's."""
@@ -62,53 +45,36 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["text_completion"] = "text_completion"
 
 
-class CompletionsEndpoint:
-    """Asks the model to go on."""
+class CompletionStyle:
+    """A `Style`: the model goes on."""
 
-    def __init__(self, gate: Gate, *, clock: Clock) -> None:
-        self._gate = gate
-        self._clock = clock
+    prefix = "cmpl"
 
-    async def __call__(self, asked: Asked) -> Reply | Events:
-        """Answer one request."""
-        payload: CompletionRequest = asked.payload
-        check_model(payload.model, self._gate)
-        check_writing(payload)
+    def asked(self, payload: CompletionRequest) -> tuple[Any, dict[str, Any]]:
+        """See `Style.asked`."""
         parameters = payload.parameters(new_tokens_max=payload.max_tokens or _NEW_TOKENS_DEFAULT)
         if payload.echo:
             parameters["return_full_text"] = True
-        request = InferRequest(inputs=_inputs(payload), parameters=parameters, idempotency_key=asked.idempotency_key)
-        if payload.stream:
-            return self._events(asked, request)
-        answer = await answered(self._gate, asked, request)
-        texts = written(outputs_of(answer, asked))
+        return _inputs(payload), parameters
+
+    def whole(self, head: Head, texts: list[Written]) -> Completion:
+        """See `Style.whole`."""
         choices = [
             CompletionChoice(index=index, text=one.text, finish_reason=one.finish_reason)
             for index, one in enumerate(texts)
         ]
-        usage = total([one.usage for one in texts])
-        return Reply(body=self._completion(id_of(answer, "cmpl"), choices, usage=usage), quota=answer.quota)
+        return Completion(**head, choices=choices, usage=total([one.usage for one in texts]))
 
-    async def _events(self, asked: Asked, request: InferRequest) -> AsyncGenerator[bytes, None]:
-        payload: CompletionRequest = asked.payload
-        name = f"cmpl-{asked.request_id}"
-        async with aclosing(pieces(self._gate, asked, request)) as steps:
-            async for step in steps:
-                if isinstance(step, str):
-                    yield self._event(name, step, None)
-                    continue
-                yield self._event(name, "", step.finish_reason)
-                if payload.wants_usage:
-                    yield msgspec.json.encode(self._completion(name, [], usage=step.usage))
-        yield DONE
+    def opening(self, head: Head) -> None:
+        """See `Style.opening`."""
 
-    def _event(self, name: str, text: str, reason: FinishReason | None) -> bytes:
-        choice = CompletionChoice(index=0, text=text, finish_reason=reason)
-        return msgspec.json.encode(self._completion(name, [choice]))
+    def piece(self, head: Head, text: str, reason: FinishReason | None = None) -> Completion:
+        """See `Style.piece`."""
+        return Completion(**head, choices=[CompletionChoice(index=0, text=text, finish_reason=reason)])
 
-    def _completion(self, name: str, choices: list[CompletionChoice], **more: Any) -> Completion:
-        created = int(self._clock.now().timestamp())
-        return Completion(id=name, created=created, model=self._gate.model_name, choices=choices, **more)
+    def usage(self, head: Head, usage: WritingUsage) -> Completion:
+        """See `Style.usage`."""
+        return Completion(**head, choices=[], usage=usage)
 
 
 def _inputs(payload: CompletionRequest) -> Any:

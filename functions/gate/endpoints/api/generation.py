@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from gate.domain.answer import Answer
-from gate.domain.request import InferRequest
-from gate.endpoints.api.answered import outputs_of, task_told
-from gate.endpoints.api.routes import Asked
 from gate.errors import InvalidRequestError, JobFailedError
-from gate.ports import Part
-from gate.service import Gate
 
 FinishReason = Literal["stop", "length"]
 Stop = Annotated[str, Meta(min_length=1, max_length=200)]
 Zero = Annotated[float, Meta(ge=0, le=0)]
-DONE = b"[DONE]"
-_NO_TEXTS = "This model does not write texts."
+NO_TEXTS = "This model does not write texts."
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,38 +106,8 @@ def written(outputs: Any) -> list[Written]:
     try:
         generated = [msgspec.convert(group, list[_Generated])[0] for group in groups]
     except (msgspec.ValidationError, IndexError) as exc:
-        raise JobFailedError("the outputs are no texts", public_message=_NO_TEXTS) from exc
+        raise JobFailedError("the outputs are no texts", public_message=NO_TEXTS) from exc
     return [_written(one) for one in generated]
-
-
-async def answered(gate: Gate, asked: Asked, request: InferRequest) -> Answer:
-    """Return the answer to one prompt or several.
-
-    Raises:
-        GateError: as `Gate.infer`.
-    """
-    with task_told("return_full_text", _NO_TEXTS):
-        return await gate.infer(asked.caller, request, size_bytes=asked.size_bytes)
-
-
-async def pieces(gate: Gate, asked: Asked, request: InferRequest) -> AsyncGenerator[str | Written, None]:
-    """Yield the text of one prompt as it is written, and at last what it was and why it ended.
-
-    Raises:
-        GateError: as `Gate.stream`.
-    """
-    told = ""
-    with task_told("return_full_text", _NO_TEXTS):
-        async with aclosing(gate.stream(asked.caller, request, size_bytes=asked.size_bytes)) as steps:
-            async for step in steps:
-                if isinstance(step, Part):
-                    told += step.text
-                    yield step.text
-                else:
-                    [end] = written(outputs_of(step, asked))
-                    # A job that was answered before, or whose provider cannot stream, has told nothing until now.
-                    yield end.text.removeprefix(told)
-                    yield end
 
 
 def total(usages: list[WritingUsage]) -> WritingUsage:
@@ -156,11 +117,6 @@ def total(usages: list[WritingUsage]) -> WritingUsage:
         completion_tokens=sum(one.completion_tokens for one in usages),
         total_tokens=sum(one.total_tokens for one in usages),
     )
-
-
-def id_of(answer: Answer, prefix: str) -> str:
-    """Return an answer's id: its job's, so that it is found in the ledger."""
-    return f"{prefix}-{answer.job.job_id}"
 
 
 def _written(one: _Generated) -> Written:

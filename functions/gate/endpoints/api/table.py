@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from gate.endpoints.api.app import HttpApi
-from gate.endpoints.api.chat import ChatCompletion, ChatEndpoint, ChatRequest
-from gate.endpoints.api.completions import Completion, CompletionRequest, CompletionsEndpoint
+from gate.endpoints.api.chat import ChatCompletion, ChatRequest, ChatStyle
+from gate.endpoints.api.completions import Completion, CompletionRequest, CompletionStyle
 from gate.endpoints.api.embeddings import TOKENS_HINT, EmbeddingsAnswer, EmbeddingsEndpoint, EmbeddingsRequest
 from gate.endpoints.api.errors import HuggingFaceErrors, OpenAIErrors
 from gate.endpoints.api.hugging_face import HuggingFaceEndpoint, PipelineRequest
 from gate.endpoints.api.models import Model, ModelList, ModelsEndpoint
 from gate.endpoints.api.openapi import openapi_document
 from gate.endpoints.api.routes import Route
+from gate.endpoints.api.writing import WritingEndpoint
 from gate.endpoints.entrance import Entrance
 from gate.ports import Clock
 from gate.service import Gate
@@ -92,7 +93,7 @@ def _writing_routes(gate: Gate, clock: Clock) -> tuple[Route, ...]:
             summary="Continue a text",
             request=CompletionRequest,
             response=Completion,
-            handler=CompletionsEndpoint(gate, clock=clock),
+            handler=WritingEndpoint(gate, CompletionStyle(), clock=clock),
             errors=_OPENAI,
             holds=True,
             streams=True,
@@ -105,7 +106,7 @@ def _writing_routes(gate: Gate, clock: Clock) -> tuple[Route, ...]:
             summary="Continue a conversation",
             request=ChatRequest,
             response=ChatCompletion,
-            handler=ChatEndpoint(gate, clock=clock),
+            handler=WritingEndpoint(gate, ChatStyle(), clock=clock),
             errors=_OPENAI,
             holds=True,
             streams=True,
