@@ -25,8 +25,8 @@ from gate.ports import Ledger, Order, ProviderJob
 from gate.providers.scripted import ScriptedProvider
 from gate.settings import Settings
 from tests.api.world import answer_like_the_worker
+from tests.gate.doubles import fill
 from tests.makers import make_documents, make_plan
-from tests.unit.doubles import fill
 from twohop.dev.app import make_app
 
 MODEL = "all-minilm-l6-v2"

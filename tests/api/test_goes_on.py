@@ -18,7 +18,7 @@ from gate.endpoints.api import app
 from tests.api.test_statuses import BODIES, HOLDING, shape_of
 from tests.api.test_streams import CHAT, events_of
 from tests.api.world import MODEL, ApiWorld, answer_like_the_worker, api_world, listening
-from tests.unit.world import DAY
+from tests.gate.world import DAY
 
 KEY = {"idempotency-key": "k"}
 _Result = TypeVar("_Result")

@@ -25,8 +25,8 @@ from gate.settings import LedgerKind
 from tests.api.test_every_route import FREE, HOLDING, MODEL
 from tests.dev.killing import until
 from tests.emulators import firestore_emulator, fresh_project
+from tests.gate.doubles import fill
 from tests.makers import make_documents
-from tests.unit.doubles import fill
 
 DOORS = {name: body for name, body in {**HOLDING, **FREE}.items() if name not in ("webhook", "tokens")}
 """Tokens are no credential for `tokens`, and a webhook's address is one by itself."""

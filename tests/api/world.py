@@ -26,9 +26,9 @@ from gate.steps.pacing import Pace
 from gate.tokens import Tokens
 from gate.wire import WorkBody
 from tests.emulators import free_port
+from tests.gate.doubles import BelievingVerifier, WatchedLedger, fill
+from tests.gate.world import ALICE, World
 from tests.makers import make_documents, make_plan
-from tests.unit.doubles import BelievingVerifier, WatchedLedger, fill
-from tests.unit.world import ALICE, World
 
 MODEL = "all-minilm-l6-v2"
 APP = "https://app.example.com"

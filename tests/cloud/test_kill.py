@@ -12,8 +12,8 @@ from gate.domain.job import JobState
 from gate.domain.request import InferRequest
 from gate.service import Gate
 from tests.cloud.world import CloudWorld, again_and_again
+from tests.gate.world import ALICE
 from tests.makers import make_config, make_model
-from tests.unit.world import ALICE
 from twohop.cloud.cloud import Endpoint, Work
 from twohop.cloud.virtual import run_virtual
 

@@ -13,8 +13,8 @@ from gate.domain.answer import Answer
 from gate.domain.job import JobState
 from gate.domain.request import InferRequest
 from tests.cloud.world import CloudWorld
+from tests.gate.world import ALICE
 from tests.makers import make_config, make_model
-from tests.unit.world import ALICE
 from twohop.cloud.cloud import Work
 from twohop.cloud.virtual import run_virtual
 

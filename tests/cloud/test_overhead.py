@@ -15,8 +15,8 @@ from gate.domain.overhead import OVERHEAD
 from gate.domain.plan import GateConfig
 from gate.domain.request import InferRequest
 from tests.cloud.world import CloudWorld, again_and_again
+from tests.gate.world import ALICE
 from tests.makers import make_config, make_model
-from tests.unit.world import ALICE
 from twohop.cloud.cloud import Endpoint, Work
 from twohop.cloud.virtual import EPOCH, run_virtual
 

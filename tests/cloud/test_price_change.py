@@ -19,9 +19,9 @@ from gate.money import GpuPrice
 from gate.providers._runpod_json import job_of
 from gate.providers.runpod_control import RunPodControl
 from gate.steps.outcome import settlement_for
+from tests.gate.doubles import WatchedLedger, WatchedLog
 from tests.guard.makers import make_overhead_count
 from tests.makers import make_job, make_model, make_moves
-from tests.unit.doubles import WatchedLedger, WatchedLog
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Work
 from twohop.cloud.jobs import CloudJob

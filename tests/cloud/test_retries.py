@@ -14,8 +14,8 @@ from gate.domain.meter import IN_FLIGHT
 from gate.domain.request import InferRequest
 from gate.errors import JobFailedError
 from tests.cloud.world import CloudWorld
+from tests.gate.world import ALICE
 from tests.makers import make_config, make_model
-from tests.unit.world import ALICE
 from twohop.cloud.cloud import Endpoint, Work
 from twohop.cloud.faults import CloudFaults
 from twohop.cloud.virtual import run_virtual

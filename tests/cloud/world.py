@@ -28,10 +28,10 @@ from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
 from gate.service import Gate
 from gate.steps.policy import Policies
+from tests.gate.doubles import WatchedLog, fill
+from tests.gate.world import WEBHOOKS
 from tests.makers import make_documents
 from tests.providers.hosts import SECRET
-from tests.unit.doubles import WatchedLog, fill
-from tests.unit.world import WEBHOOKS
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.faults import CloudFaults

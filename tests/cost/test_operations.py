@@ -26,10 +26,10 @@ from gate.settings import Settings
 from gate.watchroom import make_watchroom
 from tests.contract.billed import Billed
 from tests.emulators import firestore_emulator, fresh_project
+from tests.gate.doubles import WatchedLog, completed, fill, running
+from tests.gate.world import ALICE, World
 from tests.guard.test_watchdog import ENV
 from tests.makers import NOON, FakeClock, make_documents, make_job, make_moves, make_plan
-from tests.unit.doubles import WatchedLog, completed, fill, running
-from tests.unit.world import ALICE, World
 from twohop.cost.book import book_of
 from twohop.cost.deployed import functions
 from twohop.cost.fleet import Lived

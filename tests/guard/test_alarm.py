@@ -16,8 +16,8 @@ from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
 from gate.ports import Documents
 from tests.emulators import firestore_emulator, fresh_project
+from tests.gate.doubles import WatchedLog
 from tests.makers import FakeClock
-from tests.unit.doubles import WatchedLog
 
 BAD = Observation(alert="budget_day", severity=Severity.WARNING, text="80 % is spent.", facts={"spent": 4})
 GOOD = Observation(alert="budget_day", severity=Severity.FINE, text="All is well.")

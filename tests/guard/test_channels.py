@@ -16,8 +16,8 @@ from gate.guard.alerts import AlertState, Message
 from gate.guard.channels import LogChannel, MailChannel, WebhookChannel
 from gate.ledgers.sqlite import SqliteLedger
 from gate.ports import Clock
+from tests.gate.doubles import WatchedLog
 from tests.makers import NOON, FakeClock
-from tests.unit.doubles import WatchedLog
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 MESSAGE = Message(

@@ -17,10 +17,10 @@ from starlette.testclient import TestClient
 from gate import bootstrap, watchroom
 from gate.ledgers.sqlite import SqliteLedger
 from tests.emulators import fresh_project, pubsub_emulator
+from tests.gate.doubles import fill
 from tests.guard.test_google_budget import BUDGET
 from tests.guard.test_watchdog import ENV
 from tests.makers import make_documents
-from tests.unit.doubles import fill
 
 MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 

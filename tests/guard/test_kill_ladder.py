@@ -18,8 +18,8 @@ from gate.guard.kill_ladder import KILL_PATH, KillLadder
 from gate.ports import Admitted
 from gate.providers.scripted_control import ScriptedControl
 from gate.steps.policy import CONFIG_PATH
+from tests.gate.doubles import WatchedLedger, WatchedLog
 from tests.makers import GENEROUS, FakeClock, make_config, make_job
-from tests.unit.doubles import WatchedLedger, WatchedLog
 from twohop.documents import as_document
 
 CONFIG = as_document(STARTER_CONFIG)

@@ -24,8 +24,8 @@ from gate.money import Spent, Tariff
 from gate.ports import Admitted
 from gate.steps.history import jobs_between
 from tests.emulators import firestore_emulator, fresh_project
+from tests.gate.doubles import WatchedLog
 from tests.makers import NOON, make_job, make_model, make_moves
-from tests.unit.doubles import WatchedLog
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)

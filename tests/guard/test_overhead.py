@@ -20,9 +20,9 @@ from gate.guard.overhead import of_the_day
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
 from tests.emulators import firestore_emulator, fresh_project
+from tests.gate.doubles import WatchedLog, fill
 from tests.guard.makers import make_overhead_count
 from tests.makers import NOON, FakeClock, make_config, make_documents
-from tests.unit.doubles import WatchedLog, fill
 
 HOUR = timedelta(hours=1)
 DAY = Periods.of(NOON).day

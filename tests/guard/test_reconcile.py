@@ -17,9 +17,9 @@ from gate.guard.reconcile import Reconciler
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent
 from gate.providers.scripted_control import ScriptedControl
+from tests.gate.doubles import WatchedLog
 from tests.guard.makers import make_overhead_count
 from tests.makers import NOON, FakeClock, make_job, make_model, make_moves
-from tests.unit.doubles import WatchedLog
 
 HOUR = timedelta(hours=1)
 TARIFF = make_model().tariff

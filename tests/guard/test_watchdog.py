@@ -20,8 +20,8 @@ from gate.ports import ProviderHealth
 from gate.providers.scripted_control import ScriptedControl
 from gate.settings import Settings
 from gate.watchroom import make_watchroom
+from tests.gate.doubles import WatchedLog, fill
 from tests.makers import FakeClock, make_config, make_documents, make_job, make_moves
-from tests.unit.doubles import WatchedLog, fill
 
 ENV = {
     "LEDGER": "sqlite",

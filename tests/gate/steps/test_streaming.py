@@ -18,8 +18,8 @@ from gate.errors import JobFailedError, ProviderTimeoutError, ProviderUnavailabl
 from gate.ports import Order, Part, ProviderJob, ProviderState, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.wire import WorkBody
-from tests.unit.doubles import completed
-from tests.unit.world import ALICE, DAY, HELD, WEBHOOKS, World, set_plan
+from tests.gate.doubles import completed
+from tests.gate.world import ALICE, DAY, HELD, WEBHOOKS, World, set_plan
 
 TEXTS = (Part(text="once "), Part(text="upon "), Part(text="a time"))
 USAGE = ProviderUsage(execution_ms=1_200, start_ms=800)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gate.steps import dispatch, joining
+from tests.gate.doubles import WatchedLedger, fill
+from tests.gate.world import World
 from tests.makers import make_documents
-from tests.unit.doubles import WatchedLedger, fill
-from tests.unit.world import World
 
 settings.register_profile(
     "unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -17,9 +17,9 @@ from gate.domain.request import InferRequest
 from gate.endpoints.answers import answer_json
 from gate.errors import JobFailedError
 from gate.ports import Credentials, ProviderState
+from tests.gate.doubles import WatchedLedger, completed, failed, fill
+from tests.gate.world import DAY, World
 from tests.makers import NOON, make_config, make_documents
-from tests.unit.doubles import WatchedLedger, completed, failed, fill
-from tests.unit.world import DAY, World
 
 BOB = Credentials(bearer="bob")
 DIGEST = "5" * 64

@@ -15,9 +15,9 @@ from gate.domain.plan import Budget, Cohort
 from gate.domain.request import InferRequest
 from gate.errors import ForbiddenError, QuotaExceededError
 from gate.ports import Caller
+from tests.gate.doubles import WatchedLedger, completed, fill
+from tests.gate.world import ALICE, HELD, World
 from tests.makers import make_config, make_documents, make_plan
-from tests.unit.doubles import WatchedLedger, completed, fill
-from tests.unit.world import ALICE, HELD, World
 
 PLANS = {Cohort.VERIFIED: "free", Cohort.NEW: "trial"}
 CONFIG = make_config(plans=PLANS)

@@ -19,9 +19,9 @@ from gate.ports import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps.policy import Policies
 from gate.steps.stop_watch import StopWatch
+from tests.gate.doubles import WatchedLedger, fill, running
+from tests.gate.world import ALICE, ANONYMOUS, HELD, World
 from tests.makers import make_config, make_documents
-from tests.unit.doubles import WatchedLedger, fill, running
-from tests.unit.world import ALICE, ANONYMOUS, HELD, World
 
 CANCELLED = running(state=ProviderState.CANCELLED)
 ALL, ANSWERS, NOTHING = Access.ALL, Access.ANSWERS, Access.NOTHING

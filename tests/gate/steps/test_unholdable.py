@@ -11,9 +11,9 @@ from gate.domain.request import InferRequest
 from gate.errors import QuotaExceededError
 from gate.ports import Caller
 from gate.steps import unholdable
+from tests.gate.doubles import fill
+from tests.gate.world import HELD, World
 from tests.makers import make_config, make_documents, make_model, make_plan
-from tests.unit.doubles import fill
-from tests.unit.world import HELD, World
 
 CALLER = Caller(uid="alice", cohort=Cohort.VERIFIED)
 _PERIODS = ("hour", "day", "month")

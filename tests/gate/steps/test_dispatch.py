@@ -16,8 +16,8 @@ from gate.errors import (
 )
 from gate.ports import Order, ProviderJob, ProviderState
 from gate.steps.dispatch import Dispatcher
+from tests.gate.doubles import Script, Step, StrideSleep, WatchedLog, completed, failed, running
 from tests.makers import NOON, FakeClock, make_order
-from tests.unit.doubles import Script, Step, StrideSleep, WatchedLog, completed, failed, running
 
 
 @dataclass

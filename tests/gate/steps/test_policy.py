@@ -12,8 +12,8 @@ from gate.domain.plan import STARTER_CONFIG, Cohort
 from gate.errors import ForbiddenError, LedgerError, PolicyError
 from gate.ports import Caller
 from gate.steps.policy import Policies, Policy
+from tests.gate.doubles import WatchedDocuments, WatchedLog
 from tests.makers import GENEROUS, OPEN_CONFIG, FakeClock, make_config, make_documents, make_plan
-from tests.unit.doubles import WatchedDocuments, WatchedLog
 
 FRESH_SECONDS = 10.0
 ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)

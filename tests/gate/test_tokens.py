@@ -30,9 +30,9 @@ from gate.service import Gate
 from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.tokens import Tokens, TokenState
+from tests.gate.doubles import BelievingVerifier, Script, WatchedLedger, WatchedLog, fill
+from tests.gate.world import WEBHOOKS
 from tests.makers import NOON, FakeClock, make_documents, make_model, make_plan
-from tests.unit.doubles import BelievingVerifier, Script, WatchedLedger, WatchedLog, fill
-from tests.unit.world import WEBHOOKS
 
 ALICE = Caller(uid="alice", cohort=Cohort.VERIFIED)
 BOB = Caller(uid="bob", cohort=Cohort.VERIFIED)

@@ -29,8 +29,7 @@ from gate.errors import (
 from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
 from gate.steps import joining
 from gate.wire import WorkBody
-from tests.makers import NOON, make_config, make_documents
-from tests.unit.doubles import (
+from tests.gate.doubles import (
     Step,
     completed,
     failed,
@@ -38,7 +37,8 @@ from tests.unit.doubles import (
     of_type,
     running,
 )
-from tests.unit.world import ALICE, ANONYMOUS, DAY, HELD, PAYLOAD, World, set_plan
+from tests.gate.world import ALICE, ANONYMOUS, DAY, HELD, PAYLOAD, World, set_plan
+from tests.makers import NOON, make_config, make_documents
 
 
 class TestAJobThatGoesWell:

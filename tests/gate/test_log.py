@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.gate.doubles import WatchedLog
 from tests.makers import NOON
-from tests.unit.doubles import WatchedLog
 
 
 @pytest.mark.parametrize(

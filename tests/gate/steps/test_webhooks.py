@@ -11,7 +11,7 @@ from gate.endpoints.webhook import WebhookDoor
 from gate.errors import LedgerError
 from gate.steps.webhooks import Webhooks
 from gate.wire import sign
-from tests.unit.doubles import WatchedLog
+from tests.gate.doubles import WatchedLog
 
 SECRET = b"w" * 32
 HOOKS = Webhooks(url="https://hop1.example/webhook", secret=SECRET)

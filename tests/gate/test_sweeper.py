@@ -15,8 +15,8 @@ from gate.errors import LedgerError
 from gate.guard.sweeper import Sweeper
 from gate.ports import Admitted
 from gate.steps.policy import Policies
+from tests.gate.doubles import WatchedLedger, WatchedLog, fill
 from tests.makers import NOON, FakeClock, make_documents, make_job, make_moves
-from tests.unit.doubles import WatchedLedger, WatchedLog, fill
 
 DAY = ("days", "2026-11-21")
 LATER = NOON + timedelta(minutes=6)

@@ -431,3 +431,19 @@ def test_what_is_left_is_never_negative(plan: Plan, sums: dict[Key, int]) -> Non
 def test_a_time_survives_being_counted_in_microseconds(at: datetime) -> None:
     """Exactly, with no floating point on the way."""
     assert meter.from_microseconds(meter.to_microseconds(at)) == at
+
+
+def test_neighbours_that_are_denied_too_do_not_make_the_wait_longer() -> None:
+    """Firestore's sums hold racing denials until they are put back; 57 of them once made 10 seconds into 568."""
+    plan = make_plan(requests_per_minute=6, burst=3)
+    job = make_job(plan=plan)
+    moves = make_moves(job, plan=plan)
+    sums = {move.key: 0 for move in moves}
+    rate = next(move for move in moves if move.at_least is not None)
+    assert rate.limit
+    sums[rate.key] = rate.limit.ceiling + 57 * plan.emission_us
+
+    denial = meter.decide(moves, sums, now=NOON)
+
+    assert denial
+    assert denial.retry_at == NOON + timedelta(seconds=10)

@@ -35,8 +35,8 @@ from gate.errors import (
 )
 from gate.money import Spent
 from gate.ports import Caller, Credentials
+from tests.gate.doubles import WatchedLog
 from tests.makers import GENEROUS, NOON, make_job
-from tests.unit.doubles import WatchedLog
 
 APP, EXTENSION, ELSEWHERE = "https://app.example.com", "chrome-extension://abcdefghijklmnop", "https://evil.example"
 EVENT_STREAM = {"accept": "text/event-stream"}

@@ -30,8 +30,8 @@ from gate.steps.outcome import (
     settlement_after,
     settlement_for,
 )
+from tests.gate.doubles import completed, failed, running
 from tests.makers import NOON, make_job, make_model
-from tests.unit.doubles import completed, failed, running
 
 MODEL = make_model()
 JOB = make_job(held_microdollars=MODEL.worst_case_microdollars, held_gpu_ms=MODEL.worst_case_gpu_ms)

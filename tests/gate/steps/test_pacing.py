@@ -16,11 +16,11 @@ from gate.domain.request import InferRequest
 from gate.errors import GateError, QuotaExceededError
 from gate.steps import joining
 from gate.steps.pacing import READS_PER_MINUTE, Pace
+from tests.gate.doubles import fill
+from tests.gate.world import ALICE, World, set_plan
 from tests.makers import FakeClock, make_config, make_documents
-from tests.unit.doubles import fill
-from tests.unit.world import ALICE, World, set_plan
 
-_JS_CLIENT = Path(__file__).parents[2] / "web/client/src/watching.js"
+_JS_CLIENT = Path(__file__).parents[3] / "web/client/src/watching.js"
 
 
 def asked(pace: Pace, uid: str = "alice") -> bool:

@@ -20,8 +20,8 @@ from gate.ports import Admitted
 from gate.steps.admission import Admission
 from gate.steps.policy import Policy
 from gate.steps.settling import Settling
+from tests.gate.doubles import WatchedLog
 from tests.makers import GENEROUS, FakeClock, make_config, make_job
-from tests.unit.doubles import WatchedLog
 
 _LOOKS_TO_BE_SURE = 2
 UNUSED = Settlement.release("it did not run", code="provider_unavailable")

@@ -16,8 +16,8 @@ from gate.steps.pacing import Pace
 from gate.steps.policy import Policies
 from gate.steps.results import ResultStore
 from gate.steps.webhooks import Webhooks
+from tests.gate.doubles import BelievingVerifier, Script, Step, WatchedLedger, WatchedLog, fill
 from tests.makers import CREDENTIALS, FakeClock, make_documents, make_model, make_plan
-from tests.unit.doubles import BelievingVerifier, Script, Step, WatchedLedger, WatchedLog, fill
 
 DAY = ("days", "2026-11-21")
 HELD = make_model().worst_case_microdollars

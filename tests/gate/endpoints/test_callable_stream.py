@@ -15,7 +15,7 @@ from gate.endpoints import event_stream
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.cors import Origins
 from gate.errors import QuotaExceededError
-from tests.unit.doubles import BelievingVerifier, WatchedLog
+from tests.gate.doubles import BelievingVerifier, WatchedLog
 
 Streamer = Callable[[Call[InferRequest]], AsyncGenerator[dict[str, Any], None]]
 

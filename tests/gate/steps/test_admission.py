@@ -17,8 +17,8 @@ from gate.errors import LedgerError, QuotaExceededError
 from gate.ports import Admitted, Denied, Repeated
 from gate.steps.admission import Admission
 from gate.steps.policy import Policy
+from tests.gate.doubles import WatchedLedger, of_type
 from tests.makers import GENEROUS, NOON, OPEN_CONFIG, FakeClock, make_config, make_job, make_plan
-from tests.unit.doubles import WatchedLedger, of_type
 
 DAY = ("days", "2026-11-21")
 

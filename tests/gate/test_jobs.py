@@ -29,9 +29,9 @@ from gate.ports import Caller, Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps import following, stop_watch
 from gate.steps.results import Link
+from tests.gate.doubles import Script, completed, failed, running
+from tests.gate.world import ALICE, DAY, HELD, PAYLOAD, WEBHOOKS, World
 from tests.makers import NOON
-from tests.unit.doubles import Script, completed, failed, running
-from tests.unit.world import ALICE, DAY, HELD, PAYLOAD, WEBHOOKS, World
 
 BOB = Caller(uid="bob", cohort=Cohort.VERIFIED)
 TOOK = 1_154
