@@ -31,7 +31,7 @@ pytestmark = [
 
 SHORT = {"parameters": {"max_new_tokens": 40}}
 LONG = {"parameters": {"max_new_tokens": 7_000}}
-LONGER = {"parameters": {"max_new_tokens": 500}}
+LONGER = {"parameters": {"max_new_tokens": 2_000}}
 """Than a call is held open at `hasty_dev`."""
 TEXT = "once upon"
 

@@ -31,7 +31,7 @@ pytestmark = [
 CALLABLES = "demo-twohop/us-central1"
 SHORT: dict[str, Any] = {"max_new_tokens": 40}
 LONG: dict[str, Any] = {"max_new_tokens": 7_000}
-LONGER: dict[str, Any] = {"max_new_tokens": 500}
+LONGER: dict[str, Any] = {"max_new_tokens": 2_000}
 """Than a call is held open at `hasty_dev`."""
 TEXT = "once upon"
 
