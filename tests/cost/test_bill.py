@@ -128,20 +128,21 @@ def _held_one_by_one() -> Lived:
         pytest.param(
             Design.HOLD,
             {
-                # 1 000 000 + 30 x 1 752 scheduled runs, all free
-                "requests": 0,
-                # 30 M + 52 560 x 0.2 s = 30 010 512 - 180 000 = 29 830 512 x $0.000024
-                "vcpu_seconds": 715_932_288,
-                # half of it, 15 005 256 - 360 000 = 14 645 256 x $0.0000025
-                "gib_seconds": 36_613_140,
+                # Call and webhook: 2 M + 30 x 1 752 scheduled runs - 2 M = 52 560 x $0.0000004
+                "requests": 21_024,
+                # 30 M + 1 052 560 x 0.2 s = 30 210 512 - 180 000 = 30 030 512 x $0.000024
+                "vcpu_seconds": 720_732_288,
+                # half of it, 15 105 256 - 360 000 = 14 745 256 x $0.0000025
+                "gib_seconds": 36_863_140,
                 # 6 M + 30 x (288 + 2 x 24) by schedules - 600 000 free = 5 410 080 x $0.0000009
                 "firestore_writes": 4_869_072,
-                # A call of 29.8 s is looked into 14 times, and read as its caller's policy and an hour later: 16 M.
+                # A call of 29.8 s is looked into 14 times, and read as its caller's policy, by its webhook, and an
+                # hour later: 17 M.
                 # Twelve instances, each with a call every 31.1 s, which finds the plan old: 1 M; as long as a call
                 # waits, the configuration is read every 10 s of 30 M: 3 M; a sign of life at every 20th: 50 004.
-                # Schedules: 30 x (288 x 13 + 1 440 x 6 + 24 x 4) = 374 400. 20 424 404 - 1.5 M free = 18 924 404 x
-                # $0.0000003 = $5.6773212
-                "firestore_reads": 5_677_322,
+                # Schedules: 30 x (288 x 13 + 1 440 x 6 + 24 x 4) = 374 400. 21 424 404 - 1.5 M free = 19 924 404 x
+                # $0.0000003 = $5.9773212
+                "firestore_reads": 5_977_322,
             },
             id="hold",
         ),

@@ -85,8 +85,9 @@ async def world(billed: Billed) -> AsyncIterator[World]:
 
 
 async def test_a_held_call_does_what_the_forecast_counts(world: World, billed: Billed) -> None:
-    """Job, caller and budget, twice; the caller's own policy is read."""
-    await world.infer()
+    """Job, caller and budget, twice; the caller's own policy is read, and the job by RunPod's webhook."""
+    answer = await world.infer()
+    assert await world.gate.jobs.ended(answer.job.job_id)
 
     does = counted(Design.HOLD, seconds=0.5)
     assert (billed.seen["writes"], billed.seen["reads"] + OF_THE_RECONCILIATION) == (does.writes, does.reads)

@@ -173,6 +173,5 @@ def _function_seconds(scenario: Scenario, month: Month, invocations: float) -> F
     own = math.ceil(scenario.gate_seconds / GRANULE_SECONDS - 1e-9) / 10
     if scenario.design is not Design.HOLD:
         return Fraction(round(invocations * own * 10), 10)
-    denied = scenario.denied_per_call * float(sum(month.calls_by_day))
-    alone = (SCHEDULED_RUNS_PER_DAY * scenario.days + denied) * own
-    return Fraction(round((alone + month.held_seconds) * 10), 10)
+    others = invocations - float(sum(month.calls_by_day))
+    return Fraction(round((others * own + month.held_seconds) * 10), 10)
