@@ -32,7 +32,7 @@ from gate.errors import (
     UnauthenticatedError,
 )
 from gate.ports import Caller, Clock
-from gate.steps.pacing import Pace
+from gate.steps.pacing import Pace, paced_as
 from gate.steps.policy import Policies
 
 TOKENS = "tokens"
@@ -214,7 +214,7 @@ class Tokens:
 
     async def _all_of(self, caller: Caller) -> list[Token]:
         kept = await self.of_owner(caller.uid)
-        self._pace.count(caller.uid, len(kept))
+        self._pace.count(paced_as(caller), len(kept))
         return kept
 
     async def _check_room(self, caller: Caller, plan: Plan, *, more: int) -> None:

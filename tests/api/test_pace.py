@@ -37,15 +37,31 @@ async def test_it_refuses_who_asks_without_end_and_says_when_to_come_back(world:
     assert (await ask(world, name, DOORS[name])).status_code == before.status_code
 
 
-async def test_an_api_token_is_its_owners_and_its_use_is_not_written(world: ApiWorld) -> None:
+async def test_an_api_token_that_asks_too_often_has_its_use_not_written(world: ApiWorld) -> None:
     """Noting a use is a write; nobody can have it written without end."""
     token = await world.token(scopes=(USAGE,))
-    world.pace.count("alice", READS_PER_MINUTE)
+    [kept] = await world.tokens.of_owner("alice")
+    world.pace.count(kept.token_id, READS_PER_MINUTE)
 
     refused = await ask(world, "quota", {"data": None}, authorization=f"Bearer {token}")
     [kept] = await world.tokens.of_owner("alice")
     assert refused.status_code == 429
     assert kept.last_used_at is None
+
+
+async def test_whoever_has_a_leaked_token_keeps_its_owner_from_nothing(world: ApiWorld) -> None:
+    """Least of all from revoking it."""
+    token = await world.token(scopes=(USAGE,))
+    statuses = [
+        (await ask(world, "quota", {"data": None}, authorization=f"Bearer {token}")).status_code
+        for _ in range(READS_PER_MINUTE + 1)
+    ]
+    [kept] = await world.tokens.of_owner("alice")
+
+    revoked = await ask(world, "tokens", {"data": {"action": "revoke", "token_id": kept.token_id}})
+
+    assert statuses[-1] == 429
+    assert revoked.status_code == 200
 
 
 async def test_a_list_of_tokens_counts_as_long_as_it_is(world: ApiWorld) -> None:

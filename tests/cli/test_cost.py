@@ -79,7 +79,7 @@ def test_the_bill_fits_80_columns_and_names_every_line(folder: Path) -> None:
         "Firestore writes",
         "TTL",
         "per 1000 calls",
-        "a call: 1 invocation; in Firestore 6 writes",
+        "a call: 2 invocations; in Firestore 6 writes",
     ):
         assert words in result.stdout
     assert "2026-08-19  cloud.google.com/firestore/pricing" in result.stdout

@@ -9,7 +9,7 @@ from gate.domain.plan import Cohort
 from gate.domain.token_scopes import models_of
 from gate.errors import UnauthenticatedError
 from gate.ports import Caller, CallerVerifier, Clock, Credentials
-from gate.steps.pacing import Pace
+from gate.steps.pacing import Pace, paced_as
 from gate.tokens import Tokens
 
 
@@ -53,8 +53,8 @@ class LiveTokenVerifier:
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
         caller = await self._inner.verify(credentials)
-        self._pace.check(caller.uid)
-        self._pace.count(caller.uid)
+        self._pace.check(paced_as(caller))
+        self._pace.count(paced_as(caller))
         await self._tokens.use(caller)
         return caller
 

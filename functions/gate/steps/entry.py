@@ -28,7 +28,7 @@ from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.random_text import RandomHex
 from gate.steps.admission import Admission
 from gate.steps.newcomers import NewcomerError, Newcomers
-from gate.steps.pacing import Pace
+from gate.steps.pacing import Pace, paced_as
 from gate.steps.policy import Policies, Policy
 from gate.steps.settling import Settling
 from gate.steps.unholdable import Unholdable
@@ -126,14 +126,14 @@ class Entry:
         digest = payload_digest(body)
         for name in self._names(request, digest, policy):
             job = self._new_job(caller, policy, digest, name)
-            with self._refusals_noted(job, policy, name):
+            with self._refusals_noted(caller, job, policy, name):
                 if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
                     raise kill.refusal(policy.config.kill_level)
                 outcome = await self._hold(job, policy, may_repeat=name.repeats)
             if isinstance(outcome, Admitted):
                 self._log_held(outcome.job)
                 return Held(admitted=outcome, policy=policy, request=request, body=body, keeps_result=name.repeats)
-            self._pace.count(caller.uid, _READS_TO_REPEAT)
+            self._pace.count(paced_as(caller), _READS_TO_REPEAT)
             earlier = await join(outcome.job, digest)
             if _can_be_told_again(earlier, name):
                 return Joined(job=earlier, policy=policy, cached=name.cached)
@@ -143,15 +143,15 @@ class Entry:
         )
 
     @contextmanager
-    def _refusals_noted(self, job: Job, policy: Policy, name: JobName) -> Iterator[None]:
+    def _refusals_noted(self, caller: Caller, job: Job, policy: Policy, name: JobName) -> Iterator[None]:
         """Bound what is read for who gets no hold: whoever may repeat a job has it looked for at each refusal."""
         if name.repeats:
-            self._pace.check(job.caller)
+            self._pace.check(paced_as(caller))
         try:
             yield
         except (KilledError, QuotaExceededError):
             if name.repeats:
-                self._pace.count(job.caller)
+                self._pace.count(paced_as(caller))
             self._unholdable.tell(job, policy)
             raise
 

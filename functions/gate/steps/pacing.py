@@ -10,7 +10,7 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 
 from gate.errors import QuotaExceededError
-from gate.ports import Clock
+from gate.ports import Caller, Clock
 
 READS_PER_MINUTE = 600
 _REMEMBERED_MAX = 10_000
@@ -18,7 +18,7 @@ _MINUTE = timedelta(minutes=1)
 
 
 class Pace:
-    """How far each caller is ahead of the pace (GCRA, as the ledger's rate limit).
+    """How far each caller, by `paced_as`, is ahead of the pace (GCRA, as the ledger's rate limit).
 
     Args:
         clock: the time.
@@ -31,23 +31,28 @@ class Pace:
         self._clock = clock
         self._paid_until: OrderedDict[str, datetime] = OrderedDict()
 
-    def check(self, uid: str) -> None:
+    def check(self, who: str) -> None:
         """Refuse a caller who is too far ahead. Being refused counts nothing, so whoever waits as told comes in.
 
         Raises:
             QuotaExceededError: they are; it says for how long.
         """
-        wait = self._paid_until.get(uid, self._clock.now()) + self._emission - _MINUTE - self._clock.now()
+        wait = self._paid_until.get(who, self._clock.now()) + self._emission - _MINUTE - self._clock.now()
         if wait > timedelta(0):
             raise _too_often(self._reads_per_minute, wait.total_seconds())
 
-    def count(self, uid: str, reads: int = 1) -> None:
+    def count(self, who: str, reads: int = 1) -> None:
         """Count what was read for a caller, also if it is more than was left: they wait for longer then."""
         now = self._clock.now()
-        self._paid_until[uid] = max(now, self._paid_until.get(uid, now)) + reads * self._emission
-        self._paid_until.move_to_end(uid)
+        self._paid_until[who] = max(now, self._paid_until.get(who, now)) + reads * self._emission
+        self._paid_until.move_to_end(who)
         if len(self._paid_until) > _REMEMBERED_MAX:
             self._paid_until.popitem(last=False)
+
+
+def paced_as(caller: Caller) -> str:
+    """Return whose reads these are. A token's are its own, so that a leaked one keeps nobody from revoking it."""
+    return caller.token_id or caller.uid
 
 
 def _too_often(reads_per_minute: int, wait_seconds: float) -> QuotaExceededError:
