@@ -59,8 +59,8 @@ def test_few_numbers_of_rows_occur(mixture: list[int]) -> None:
     """Each new one costs a millisecond for each layer's shape."""
     rows = lay_out(mixture, rounded=True).rows
 
-    assert 0 <= rows - sum(mixture) < max(8, rows / 16)
-    assert rows % (8 if rows <= 512 else 32) == 0
+    assert 0 <= rows - sum(mixture) < max(16, rows / 16)
+    assert rows % (16 if rows <= 512 else 32) == 0
 
 
 def test_buckets_of_distance_are_those_of_transformers() -> None:

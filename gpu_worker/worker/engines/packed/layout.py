@@ -65,7 +65,7 @@ def lay_out(lengths: Sequence[int], *, rounded: bool) -> Layout:
 def _rounded(tokens: int) -> int:
     # oneDNN makes a kernel for each number of rows it has not met, in a millisecond for each layer's shape: as long
     # as the product itself for a short text. It keeps about a thousand.
-    step = 8 if tokens <= 512 else 32 if tokens <= 1024 else 64 if tokens <= 4096 else 128
+    step = 16 if tokens <= 512 else 32 if tokens <= 1024 else 64 if tokens <= 4096 else 128
     return -(-tokens // step) * step
 
 
