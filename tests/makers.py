@@ -14,7 +14,8 @@ from gate.domain.meter import Move
 from gate.domain.model import ServedModel
 from gate.domain.plan import Cohort, GateConfig, Plan
 from gate.money import Tariff, gate_price, gpu_price
-from gate.ports import Credentials, Order
+from gate.ports import Credentials
+from gate.provider import Order
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 

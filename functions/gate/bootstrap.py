@@ -32,7 +32,8 @@ from gate.guard.dead_man import DeadMansSwitch
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
-from gate.ports import CallerVerifier, Clock, Documents, Ledger, Provider
+from gate.ports import CallerVerifier, Clock, Documents, Ledger
+from gate.provider import Provider
 from gate.providers import open_provider
 from gate.service import Gate
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind

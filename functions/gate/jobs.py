@@ -12,7 +12,8 @@ from gate.domain.answer import Answer
 from gate.domain.job import Job, JobState
 from gate.domain.request import InferRequest
 from gate.errors import ForbiddenError, JobNotFoundError, UnsupportedError
-from gate.ports import Caller, Clock, Ledger, Provider
+from gate.ports import Caller, Clock, Ledger
+from gate.provider import Provider
 from gate.steps.entry import Entry, Held, Joined
 from gate.steps.following import Follower, still_stopping
 from gate.steps.joining import check_same

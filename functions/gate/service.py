@@ -31,7 +31,8 @@ from gate.errors import (
 )
 from gate.jobs import Jobs, outputs_of
 from gate.log import EventLog
-from gate.ports import Caller, Clock, Ledger, Order, Part, Provider, ProviderJob, ProviderState
+from gate.ports import Caller, Clock, Ledger
+from gate.provider import Order, Part, Provider, ProviderJob, ProviderState
 from gate.random_text import RandomHex, random_hex
 from gate.steps.admission import Admission
 from gate.steps.dispatch import Dispatcher, Sight

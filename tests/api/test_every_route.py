@@ -21,7 +21,8 @@ from gate.bootstrap import Hop1, make_hop1
 from gate.callers.dev import DevSignIn
 from gate.domain.job import JobState
 from gate.endpoints.api.routes import Route as ApiRoute
-from gate.ports import Ledger, Order, ProviderJob
+from gate.ports import Ledger
+from gate.provider import Order, ProviderJob
 from gate.providers.scripted import ScriptedProvider
 from gate.settings import Settings
 from tests.api.world import answer_like_the_worker

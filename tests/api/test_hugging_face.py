@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from gate.ports import Order, ProviderState
+from gate.provider import Order, ProviderState
 from gate.providers.scripted import Act
 from tests.api.world import MODEL, TEXT, ApiWorld, generation_details, listening
 

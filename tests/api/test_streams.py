@@ -11,7 +11,7 @@ import pytest
 
 from gate.endpoints.api import app
 from gate.errors import ProviderTimeoutError
-from gate.ports import Part
+from gate.provider import Part
 from gate.providers.scripted import Act
 from tests.api.world import MODEL, TEXT, ApiWorld, generation_details, listening
 

@@ -20,7 +20,8 @@ from gate.endpoints.callables import make_callables
 from gate.endpoints.cors import Origins
 from gate.endpoints.entrance import Entrance
 from gate.errors import UnauthenticatedError
-from gate.ports import Caller, Credentials, Order, Part, ProviderUsage
+from gate.ports import Caller, Credentials
+from gate.provider import Order, Part, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps.pacing import Pace
 from gate.tokens import Tokens

@@ -18,7 +18,7 @@ import pytest
 from gate import wire
 from gate.control import ProviderControl
 from gate.money import gpu_price
-from gate.ports import Provider
+from gate.provider import Provider
 from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
 from tests.cloud.published import Published

@@ -12,7 +12,7 @@ import pytest
 
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError
 from gate.money import gpu_price
-from gate.ports import ProviderState
+from gate.provider import ProviderState
 from gate.providers.runpod import RunPodProvider
 from tests.makers import NOON
 from tests.providers.hosts import SECRET, make_order

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Part, Provider, ProviderJob, ProviderState, Streams
+from gate.provider import Part, Provider, ProviderJob, ProviderState, Streams
 from tests.makers import NOON
 from tests.providers.hosts import API_KEY, NOT_FOR_EARS, SECRET, Host, make_order
 

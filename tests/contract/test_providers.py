@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gate.errors import ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Order, Part, Provider, ProviderState, ProviderUsage
+from gate.provider import Order, Part, Provider, ProviderState, ProviderUsage
 from gate.providers.container import ContainerProvider
 from gate.providers.local import LocalProvider
 from gate.providers.runpod import RunPodProvider

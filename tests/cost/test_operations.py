@@ -20,7 +20,8 @@ from gate.domain.request import InferRequest
 from gate.errors import QuotaExceededError
 from gate.guard.dead_man import DeadMansSwitch
 from gate.ledgers.firestore import FirestoreLedger
-from gate.ports import Admitted, Caller, ProviderState
+from gate.ports import Admitted, Caller
+from gate.provider import ProviderState
 from gate.providers.scripted_control import ScriptedControl
 from gate.settings import Settings
 from gate.watchroom import make_watchroom

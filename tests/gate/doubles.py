@@ -15,20 +15,8 @@ from gate.domain.plan import Cohort
 from gate.errors import LedgerError, UnauthenticatedError
 from gate.ledgers.sqlite import SqliteLedger
 from gate.log import EventLog
-from gate.ports import (
-    Admitted,
-    Caller,
-    Capabilities,
-    Credentials,
-    Denied,
-    Documents,
-    Order,
-    ProviderHealth,
-    ProviderJob,
-    ProviderState,
-    ProviderUsage,
-    Repeated,
-)
+from gate.ports import Admitted, Caller, Credentials, Denied, Documents, Repeated
+from gate.provider import Capabilities, Order, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from tests.makers import FakeClock
 
 Step = ProviderJob | Exception

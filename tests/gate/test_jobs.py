@@ -25,7 +25,8 @@ from gate.errors import (
     ResultStoreError,
     UnsupportedError,
 )
-from gate.ports import Caller, Part, ProviderState
+from gate.ports import Caller
+from gate.provider import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps import following, stop_watch
 from gate.steps.results import Link

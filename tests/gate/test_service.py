@@ -26,7 +26,8 @@ from gate.errors import (
     QuotaExceededError,
     UnauthenticatedError,
 )
-from gate.ports import Admitted, Credentials, Denied, ProviderState, ProviderUsage, Repeated
+from gate.ports import Admitted, Credentials, Denied, Repeated
+from gate.provider import ProviderState, ProviderUsage
 from gate.steps import joining
 from gate.wire import WorkBody
 from tests.gate.doubles import (

@@ -10,7 +10,8 @@ from gate.domain.meter import Remaining
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
 from gate.guard.sweeper import Sweeper
-from gate.ports import Caller, Credentials, Provider
+from gate.ports import Caller, Credentials
+from gate.provider import Provider
 from gate.service import Gate
 from gate.steps.pacing import Pace
 from gate.steps.policy import Policies

@@ -11,7 +11,7 @@ from gate.control import Capacity
 from gate.guard.alerts import Observation, Severity
 from gate.guard.spending import Spending
 from gate.guard.watch import Bounds, Memory, Sighting, observations, remember
-from gate.ports import ProviderHealth
+from gate.provider import ProviderHealth
 from tests.makers import NOON, make_config
 
 BOUNDS = Bounds(start_seconds_max=60, idle_seconds=5)

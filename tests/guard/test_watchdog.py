@@ -16,7 +16,7 @@ from gate.domain.job import HandOver, Job, Settlement
 from gate.errors import LedgerError, ProviderUnavailableError
 from gate.guard.dead_man import WATCH_PATH
 from gate.ledgers.sqlite import SqliteLedger
-from gate.ports import ProviderHealth
+from gate.provider import ProviderHealth
 from gate.providers.scripted_control import ScriptedControl
 from gate.settings import Settings
 from gate.watchroom import make_watchroom

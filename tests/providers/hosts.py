@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import httpx
 
 from gate import wire
-from gate.ports import Order
+from gate.provider import Order
 from tests.makers import NOON, FakeClock
 
 ENDPOINT = "abc123endpoint"

@@ -19,7 +19,7 @@ from gate.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from gate.ports import ProviderState, ProviderUsage
+from gate.provider import ProviderState, ProviderUsage
 from gate.providers.container import ContainerProvider
 from tests.makers import NOON, FakeClock
 from tests.providers.hosts import SECRET, URL, Sleeper, WorkerDouble, make_order

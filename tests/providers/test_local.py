@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from gate.errors import ProviderUnavailableError, SettingsError
-from gate.ports import ProviderState
+from gate.provider import ProviderState
 from gate.providers.local import LocalProvider
 from tests.makers import NOON, FakeClock
 from tests.providers.hosts import SECRET, Sleeper, WorkerDouble, make_order

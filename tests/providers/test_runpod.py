@@ -17,7 +17,7 @@ from gate.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from gate.ports import ProviderState, ProviderUsage
+from gate.provider import ProviderState, ProviderUsage
 from gate.providers.runpod import RunPodProvider
 from tests.makers import NOON, FakeClock
 from tests.providers.hosts import API_KEY, ENDPOINT, SECRET, RunPodDouble, Sleeper, make_order

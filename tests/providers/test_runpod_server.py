@@ -22,7 +22,7 @@ import pytest
 
 from gate import wire
 from gate.errors import ProviderRejectedError
-from gate.ports import Order, ProviderJob, ProviderState
+from gate.provider import Order, ProviderJob, ProviderState
 from gate.providers.runpod import RunPodProvider
 from tests.providers.hosts import API_KEY, ENDPOINT, SECRET, make_order
 from tests.providers.processes import ROOT, free_port, need_worker, running, wait_for

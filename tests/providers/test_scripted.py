@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gate.errors import ProviderUnavailableError
-from gate.ports import ProviderState
+from gate.provider import ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
 from tests.providers.hosts import make_order
 

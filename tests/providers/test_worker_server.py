@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gate.errors import ProviderRejectedError
-from gate.ports import ProviderState
+from gate.provider import ProviderState
 from gate.providers.container import ContainerProvider
 from gate.providers.local import LocalProvider
 from tests.providers.hosts import SECRET

@@ -11,7 +11,7 @@ from gate.domain.job import Job
 from gate.domain.meter import Remaining
 from gate.errors import GateError
 from gate.jobs import outputs_of
-from gate.ports import Part
+from gate.provider import Part
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from gate.endpoints.answers import answer_json, job_json, part_json, quota_json
 from gate.endpoints.callable import Call, CallableDoor, Envelope
 from gate.endpoints.entrance import Entrance
 from gate.endpoints.tokens import TokensEndpoint, TokensRequest
-from gate.ports import Clock, Part
+from gate.ports import Clock
+from gate.provider import Part
 from gate.service import Gate
 from gate.tokens import Tokens
 

@@ -19,7 +19,7 @@ from gate.guard import forecast
 from gate.guard.alerts import Observation, Severity, dollars, share_severity
 from gate.guard.forecast import Sample
 from gate.guard.spending import Spending
-from gate.ports import ProviderHealth
+from gate.provider import ProviderHealth
 
 _PATIENCE = timedelta(minutes=10)
 """How long something may look wrong before it is: two looks, five minutes apart."""

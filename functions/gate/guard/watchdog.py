@@ -22,7 +22,8 @@ from gate.guard.spending import spending
 from gate.guard.sweeper import Visit
 from gate.guard.watch import Bounds, Sighting, observations, remember, tries_since
 from gate.log import EventLog
-from gate.ports import Clock, Documents, Ledger, Provider
+from gate.ports import Clock, Documents, Ledger
+from gate.provider import Provider
 from gate.steps.policy import Policies
 
 _Value = TypeVar("_Value")

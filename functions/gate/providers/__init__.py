@@ -1,7 +1,7 @@
 """Hosts that run the worker, each in a file of its own.
 
-A new one is a file with a class that implements `ports.Provider` and `from_settings`, a line here, and a subclass of
-the contract suite in `tests/contract/provider_contract.py`.
+A new one is a file with a class that implements `gate.provider.Provider` and `from_settings`, a line here, and a
+subclass of the contract suite in `tests/contract/provider_contract.py`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from gate.control import ProviderControl
 from gate.errors import SettingsError
-from gate.ports import Clock, Provider
+from gate.ports import Clock
+from gate.provider import Provider
 from gate.settings import Settings
 
 PROVIDERS = {

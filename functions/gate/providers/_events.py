@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gate.ports import Part
+from gate.provider import Part
 
 
 class EventReader:

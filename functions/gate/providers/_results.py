@@ -7,7 +7,8 @@ from typing import Any
 
 from gate import wire
 from gate.errors import ProviderUnavailableError, SettingsError
-from gate.ports import Clock, LifeUsage, Order, ProviderJob, ProviderState, ProviderUsage
+from gate.ports import Clock
+from gate.provider import LifeUsage, Order, ProviderJob, ProviderState, ProviderUsage
 
 _MESSAGE_CHARS_MAX = 300
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gate.errors import ProviderTimeoutError
-from gate.ports import ProviderHealth, ProviderJob, ProviderState, ProviderUsage
+from gate.provider import ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from gate.providers._results import ended, failed, read_result, told
 
 _STATES = {

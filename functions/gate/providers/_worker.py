@@ -12,7 +12,8 @@ import httpx
 
 from gate import wire
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
-from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
+from gate.ports import Clock
+from gate.provider import Capabilities, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from gate.providers._events import EventReader, part_of
 from gate.providers._http import Answer, Ask, HttpHost
 from gate.providers._results import ended, failed, left_ms, read_result, told, too_large

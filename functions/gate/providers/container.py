@@ -9,7 +9,8 @@ import httpx
 
 from gate import wire
 from gate.errors import SettingsError
-from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock
+from gate.provider import Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
 from gate.providers._http import HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, signed

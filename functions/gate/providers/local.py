@@ -11,7 +11,8 @@ from datetime import timedelta
 import httpx
 
 from gate.errors import ProviderError, ProviderUnavailableError
-from gate.ports import Clock, Order, Part, ProviderHealth, ProviderJob
+from gate.ports import Clock
+from gate.provider import Order, Part, ProviderHealth, ProviderJob
 from gate.providers._addresses import checked_loopback
 from gate.providers._http import HttpHost, Sleep
 from gate.providers._results import checked_secret, left_ms, signed

@@ -22,7 +22,8 @@ from gate.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
-from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState
+from gate.ports import Clock
+from gate.provider import Capabilities, Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
 from gate.providers._http import Answer, Ask, HttpHost, Sleep, header_text
 from gate.providers._results import checked_secret, left_ms, signed, too_large

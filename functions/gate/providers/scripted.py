@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gate.errors import ProviderError
-from gate.ports import Capabilities, Clock, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
+from gate.ports import Clock
+from gate.provider import Capabilities, Order, Part, ProviderHealth, ProviderJob, ProviderState, ProviderUsage
 from gate.providers._http import Sleep
 from gate.providers._results import left_ms
 

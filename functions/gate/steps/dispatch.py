@@ -9,7 +9,8 @@ from datetime import datetime
 
 from gate.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
 from gate.log import EventLog
-from gate.ports import Clock, Order, Provider, ProviderJob, ProviderState
+from gate.ports import Clock
+from gate.provider import Order, Provider, ProviderJob, ProviderState
 
 _POLL_SECONDS_FIRST = 0.25
 _POLL_SECONDS_MAX = 2.0

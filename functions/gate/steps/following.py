@@ -21,7 +21,8 @@ from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.model import ServedModel
 from gate.errors import LedgerError, ProviderError, ProviderUnavailableError, ResultStoreError
 from gate.log import EventLog
-from gate.ports import Clock, Ledger, Provider, ProviderJob, ProviderState
+from gate.ports import Clock, Ledger
+from gate.provider import Provider, ProviderJob, ProviderState
 from gate.steps.outcome import is_beyond_hold, settlement_beyond_hold, settlement_for, settlement_when_stopped
 from gate.steps.results import Results
 from gate.steps.settling import Settling

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from gate.domain.job import Job
 from gate.domain.model import ServedModel
-from gate.ports import Order
+from gate.provider import Order
 from gate.steps.webhooks import Webhooks
 
 

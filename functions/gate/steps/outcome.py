@@ -21,7 +21,7 @@ from gate.errors import (
     ProviderUnavailableError,
 )
 from gate.money import MS_PER_LOOK, OF_A_HANDOVER, OF_A_TOKEN, Operations, Spent, Tariff, of_a_wait
-from gate.ports import ProviderJob, ProviderState, ProviderUsage
+from gate.provider import ProviderJob, ProviderState, ProviderUsage
 
 _USAGE_PER_HOLD_MAX = 10
 _PLAIN = Operations()

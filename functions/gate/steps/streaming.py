@@ -16,7 +16,8 @@ from contextlib import aclosing
 from datetime import datetime
 
 from gate.errors import ProviderTimeoutError
-from gate.ports import Clock, Order, Part, Provider, ProviderJob, Streams
+from gate.ports import Clock
+from gate.provider import Order, Part, Provider, ProviderJob, Streams
 from gate.steps.dispatch import Dispatcher
 
 _GRACE_SECONDS = 5.0

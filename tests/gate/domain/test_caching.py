@@ -16,7 +16,8 @@ from gate.domain.caching import names_of
 from gate.domain.request import InferRequest
 from gate.endpoints.answers import answer_json
 from gate.errors import JobFailedError
-from gate.ports import Credentials, ProviderState
+from gate.ports import Credentials
+from gate.provider import ProviderState
 from tests.gate.doubles import WatchedLedger, completed, failed, fill
 from tests.gate.world import DAY, World
 from tests.makers import NOON, make_config, make_documents

@@ -15,7 +15,7 @@ from gate.domain.kill import Access
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
 from gate.errors import KilledError
-from gate.ports import Part, ProviderState
+from gate.provider import Part, ProviderState
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps.policy import Policies
 from gate.steps.stop_watch import StopWatch

@@ -14,7 +14,7 @@ from gate.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
-from gate.ports import Order, ProviderJob, ProviderState
+from gate.provider import Order, ProviderJob, ProviderState
 from gate.steps.dispatch import Dispatcher
 from tests.gate.doubles import Script, Step, StrideSleep, WatchedLog, completed, failed, running
 from tests.makers import NOON, FakeClock, make_order

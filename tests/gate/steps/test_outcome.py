@@ -21,7 +21,7 @@ from gate.errors import (
     ProviderUnavailableError,
 )
 from gate.money import Operations, Spent
-from gate.ports import LifeUsage, ProviderJob, ProviderState, ProviderUsage
+from gate.provider import LifeUsage, ProviderJob, ProviderState, ProviderUsage
 from gate.steps.outcome import (
     failure_again,
     failure_of,

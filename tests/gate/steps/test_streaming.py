@@ -15,7 +15,7 @@ from gate.domain.answer import Answer
 from gate.domain.job import JobState
 from gate.domain.request import InferRequest
 from gate.errors import JobFailedError, ProviderTimeoutError, ProviderUnavailableError, QuotaExceededError
-from gate.ports import Order, Part, ProviderJob, ProviderState, ProviderUsage
+from gate.provider import Order, Part, ProviderJob, ProviderState, ProviderUsage
 from gate.providers.scripted import Act, ScriptedProvider
 from gate.wire import WorkBody
 from tests.gate.doubles import completed

@@ -21,7 +21,8 @@ from gate.endpoints.api.generation import (
     written,
 )
 from gate.endpoints.api.routes import Asked, Events, Reply
-from gate.ports import Clock, Part
+from gate.ports import Clock
+from gate.provider import Part
 from gate.service import Gate
 
 _DONE = b"[DONE]"
