@@ -16,6 +16,9 @@ from tests.dev.running import Dev, dev_running
 from tests.makers import make_plan
 from tests.worker.generation.makers import make_endless_writer
 
+HASTY_READS_PER_MINUTE = 60
+"""Of a caller at `hasty_dev`: so many at once, and then one a second."""
+
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -30,8 +33,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
 
 @pytest.fixture(scope="session")
 def hasty_dev(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev]:
-    """One that holds no call open for longer than a second."""
-    with _generous(tmp_path_factory.mktemp("hasty"), MODEL=model, WAIT_SECONDS_MAX="1") as dev:
+    """One that holds no call open for longer than a second, and lets nobody read more often than once a second."""
+    hasty = {"WAIT_SECONDS_MAX": "1", "READS_PER_MINUTE": str(HASTY_READS_PER_MINUTE)}
+    with _generous(tmp_path_factory.mktemp("hasty"), MODEL=model, **hasty) as dev:
         yield dev
 
 
