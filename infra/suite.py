@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import httpx
 from infra import suite_parts
 from infra.suite_parts import FUNCTIONS, ROOT
 from infra.suite_process import SuiteError, process, wait_until
+from twohop.loopback import free_port
 
 PROJECT = "demo-twohop"
 """A name that begins with demo- has no project in the cloud, so that the emulators reach nobody's."""
@@ -80,14 +81,8 @@ class Suite:
 
 
 def free_ports() -> Ports:
-    """Return ports that nobody listens on right now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in fields(Ports)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return Ports(
-            **{field.name: each.getsockname()[1] for field, each in zip(fields(Ports), sockets, strict=True)}
-        )
+    """Return ports that nobody listens on, for a suite that starts soon."""
+    return Ports(**{field.name: free_port() for field in fields(Ports)})
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from tests.missing import missing
+from twohop.loopback import free_port
 
 _MAIN_CLASS = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 _CACHED = ".cache/firebase/emulators"
@@ -57,13 +57,6 @@ def pubsub_emulator() -> str:
 def fresh_project() -> str:
     """Return a project id that was never used. Projects share nothing, so each test begins with an empty database."""
     return f"demo-{uuid.uuid4().hex[:8]}-{next(_project_numbers)}"
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_for_this_run(command: list[str]) -> subprocess.Popen[bytes]:

@@ -27,9 +27,10 @@ from bench.corpus import Mix, make_texts
 from bench.environments import programs, versions
 from bench.live import BenchError, Live, Place, base_environment, live
 from bench.machine import kept_on, this_machine
-from bench.processes import can_keep, free_port, running
+from bench.processes import can_keep, running
 from bench.served import Case, Load, Results
 from bench.servers import CHECKOUT, OURS, PLAIN, Server, make_servers, model_folder
+from twohop.loopback import free_port
 
 _CLIENTS = 32
 _CASES = (Case(Mix.QUERIES, _CLIENTS), Case(Mix.MIXTURE, _CLIENTS), Case(Mix.QUERIES, 1), Case(Mix.MIXTURE, 1))

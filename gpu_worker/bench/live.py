@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench.clients import ProtocolError, ask
 from bench.figures import cosine
-from bench.processes import Process, free_port, running
+from bench.processes import Process, running
 from bench.servers import Server
+from twohop.loopback import free_port
 
 _START_SECONDS_MAX = 180.0
 _POLL_SECONDS = 0.02

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 
 from bench.clients import run_round
 from bench.live import base_environment
-from bench.processes import free_port, running
+from bench.processes import running
 from infra.bench.findings import Finding, Goal, table
 from infra.bench.gates import CHECKOUT, hop1, say
 from infra.bench.run import Run
 from infra.bench.standing import fresh_ledger, standing, surroundings
+from twohop.loopback import free_port
 
 _CALLS = 1_000
 _WAIT_SECONDS = 5.0

@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.live import BenchError, base_environment
-from bench.processes import free_port, running
+from bench.processes import running
+from twohop.loopback import free_port
 
 PACKAGES = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "taskset": "util-linux"}
 """Programs, and the Debian packages that bring them."""

@@ -13,7 +13,7 @@ import msgspec
 
 from bench.live import BenchError, base_environment
 from bench.machine import this_machine
-from bench.processes import Process, can_keep, free_port, running
+from bench.processes import Process, can_keep, running
 from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, Cohort, Plan
 from gate.ledgers.sqlite import SqliteLedger
 from gate.steps.policy import CONFIG_PATH
@@ -21,6 +21,7 @@ from infra.bench import parts
 from infra.bench.gates import Around, Gate
 from infra.bench.identity import SignIn
 from infra.bench.load import Answered, send
+from twohop.loopback import free_port
 
 _START_SECONDS_MAX = 90.0
 _MOST = 10**12

@@ -18,7 +18,7 @@ from gate.domain.plan import TOKEN_SECONDS_MOST
 from gate.endpoints.api.openapi import openapi_document
 from gate.errors import GateError
 from tests.api.world import ApiWorld, api_world, listening
-from tests.emulators import free_port
+from twohop.loopback import free_port
 
 _EXAMPLES = 20
 """Of each operation and mode, in the suite. A thousand were tried when the routes were made."""

@@ -26,10 +26,10 @@ from gate.providers.scripted import Act, ScriptedProvider
 from gate.steps.pacing import Pace
 from gate.tokens import Tokens
 from gate.wire import WorkBody
-from tests.emulators import free_port
 from tests.gate.doubles import BelievingVerifier, WatchedLedger, fill
 from tests.gate.world import ALICE, World
 from tests.makers import make_documents, make_plan
+from twohop.loopback import free_port
 
 MODEL = "all-minilm-l6-v2"
 APP = "https://app.example.com"

@@ -23,7 +23,7 @@ from tests.dev.killing import jobs, until
 from tests.dev.running import Dev
 from tests.e2e.suite import Client, FirebaseError
 from tests.missing import missing
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 
 pytestmark = [
     pytest.mark.model,

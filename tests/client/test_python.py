@@ -22,7 +22,7 @@ from tests.client.wire import lossy_wire
 from tests.dev.killing import jobs, until
 from tests.dev.running import Dev
 from twohop.cli import cli
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 
 pytestmark = [
     pytest.mark.model,

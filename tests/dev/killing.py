@@ -17,7 +17,7 @@ from gate.service import Gate
 from gate.steps.policy import Policies
 from gate.steps.webhooks import Webhooks
 from tests.makers import FakeClock, make_model
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 
 PATIENCE_SECONDS = 20
 _SECRET = b"s" * 32

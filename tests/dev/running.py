@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from gate.ledgers.sqlite import SqliteLedger
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 
 
 @dataclass(frozen=True)

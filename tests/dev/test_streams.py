@@ -215,11 +215,11 @@ def test_a_worker_that_is_killed_ends_the_stream_and_the_job(tmp_path: Path, mod
     with running(tmp_path, model) as dev, dev_client(dev.port) as client:
         ann = Person(client, "ann")
         ann.sign_in_anonymously()
-        killer = threading.Timer(1.0, lambda: os.kill(dev.worker_pid(), signal.SIGKILL))
-        killer.start()
+        ann.open("infer", LONG)
+        os.kill(dev.worker_pid(), signal.SIGKILL)
 
         with pytest.raises(FirebaseError) as failed:
-            ann.stream("infer", LONG)
+            ann.rest()
 
         job = the_job(dev)
         assert failed.value.code == "functions/unavailable"

@@ -54,6 +54,14 @@ class Person:
         """Call it as a stream, and return `{"chunks", "result"}`."""
         return self._do("stream", name=name, data=data)
 
+    def open(self, name: str, data: Any = None) -> Any:
+        """Call it as a stream, and return its first chunk as soon as that has come; `rest` has the others."""
+        return self._do("open", name=name, data=data)
+
+    def rest(self) -> Any:
+        """Wait for the end of what was opened, and return the other `{"chunks", "result"}`."""
+        return self._do("rest")
+
     def leave(self, name: str, data: Any, *, chunks: int) -> Any:
         """Call it as a stream, leave after some chunks, and return those."""
         return self._do("leave", name=name, data=data, chunks=chunks)

@@ -17,8 +17,9 @@ import pytest
 
 from infra import suite_parts
 from infra.suite_parts import FUNCTIONS, ROOT, MissingPartError
-from tests.emulators import answers, free_port
+from tests.emulators import answers
 from tests.missing import missing
+from twohop.loopback import free_port
 
 _LOCAL_ONLY = (".secret.local", ".env.local", "venv/bin/python", "__pycache__/main.pyc", "gate/__pycache__/x.pyc")
 _WALK = """

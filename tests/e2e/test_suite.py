@@ -11,7 +11,8 @@ import pytest
 from infra.suite import HOST, PROJECT, Suite, inherited_env
 from infra.suite_parts import FUNCTIONS
 from tests.e2e.suite import FirebaseError, Person
-from tests.emulators import answers, free_port
+from tests.emulators import answers
+from twohop.loopback import free_port
 
 # The first run makes functions/venv, which downloads.
 pytestmark = [pytest.mark.suite, pytest.mark.timeout(900)]

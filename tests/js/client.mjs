@@ -62,6 +62,20 @@ const deeds = {
     const [chunks, result] = await Promise.all([gather(stream), last]);
     return { chunks, result };
   },
+  // The same in two: until its first chunk has come, and to its end.
+  open: async (somebody, { name, data }) => {
+    const { stream, data: last } = await httpsCallable(somebody.functions, name).stream(data);
+    last.catch(() => {});
+    const chunks = stream[Symbol.asyncIterator]();
+    const first = await chunks.next();
+    somebody.opened = Promise.all([gather({ [Symbol.asyncIterator]: () => chunks }), last]);
+    somebody.opened.catch(() => {});
+    return first.value;
+  },
+  rest: async ({ opened }) => {
+    const [chunks, result] = await opened;
+    return { chunks, result };
+  },
   read: async ({ firestore }, { path }) => (await getDoc(doc(firestore, path))).data() ?? null,
   // What an app shows while a job runs: every state that its document goes through, until `submit`'s promise is kept.
   watch: ({ firestore }, { path, seconds }) =>

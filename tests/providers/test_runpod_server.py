@@ -25,7 +25,8 @@ from gate.errors import ProviderRejectedError
 from gate.provider import Order, ProviderJob, ProviderState
 from gate.providers.runpod import RunPodProvider
 from tests.providers.hosts import API_KEY, ENDPOINT, SECRET, make_order
-from tests.providers.processes import ROOT, free_port, need_worker, running, wait_for
+from tests.providers.processes import ROOT, need_worker, running, wait_for
+from twohop.loopback import free_port
 
 
 class _Now:

@@ -14,8 +14,9 @@ from gate.provider import ProviderState
 from gate.providers.container import ContainerProvider
 from gate.providers.local import LocalProvider
 from tests.providers.hosts import SECRET
-from tests.providers.processes import ROOT, free_port, need_worker, running
+from tests.providers.processes import ROOT, need_worker, running
 from tests.providers.test_runpod_server import order_of
+from twohop.loopback import free_port
 
 pytestmark = pytest.mark.model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from handler import _is_sdk, make_handler, make_stream_handler
 from tests.worker.makers import FOREIGN_SECRET, SECRET, Bench, make_request
 from tests.worker.processes import WORKER, running
 from tests.worker.queue import workers
+from twohop.loopback import free_port
 from worker.errors import SettingsError
 
 MINILM = "all-minilm-l6-v2"
@@ -102,16 +102,10 @@ async def test_rubbish_is_refused(rubbish: Any) -> None:
     assert output["result"]["error"]["code"] == "unauthenticated"
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.mark.model
 def test_it_runs_under_runpods_own_local_server() -> None:
     """The SDK's own code takes the job, calls the handler and gives the answer back."""
-    port = _free_port()
+    port = free_port()
     with running("handler.py", "--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1") as worker:
         start_ms = worker.event("worker.ready")["start_ms"]
         worker.wait_for("Uvicorn running")

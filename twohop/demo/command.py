@@ -16,7 +16,7 @@ from rich.console import Console
 from gate.ledgers.sqlite import SqliteLedger
 from twohop.demo.client import DemoClient
 from twohop.demo.story import Story, StoryError
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 
 _STOP_SECONDS_MAX = 30
 

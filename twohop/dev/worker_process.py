@@ -6,7 +6,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import httpx
+
+from twohop.loopback import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: hop 2 is started from its source."""
@@ -105,13 +106,6 @@ def _start_failure(line: str) -> str:
         if isinstance(event, dict) and event.get("message") == "worker.start_failed":
             return str(event.get("reason", ""))
     return ""
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _die_with_parent() -> None:

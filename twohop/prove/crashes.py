@@ -27,7 +27,7 @@ from twohop.cloud.app import make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work
 from twohop.cloud.webhooks import Webhooks
 from twohop.cloud.worker import LoopTimers
-from twohop.dev.worker_process import free_port
+from twohop.loopback import free_port
 from twohop.prove.audit import differences
 from twohop.prove.case import NOTHING, Case
 from twohop.prove.outcome import Outcome

@@ -209,16 +209,23 @@ async def test_a_flood_against_a_used_up_budget_writes_nothing(admission: Admiss
 async def test_racing_callers_get_the_whole_budget_and_never_more(
     ledger: WatchedLedger, clock: FakeClock, shards: int
 ) -> None:
-    """On two instances at once, and however the budget is spread: as many as fit, and then nobody."""
+    """On two instances at once, and however the budget is spread: as many as fit, and then nobody.
+
+    What a denied hold added may be in a counter for a moment, so who is refused comes again when they were told to.
+    """
     instances = [Admission(ledger=ledger, clock=clock) for _ in range(2)]
     rules = policy(config=make_config(budget_microdollars_per_day=20_500, budget_shards=shards))
+    waiting = [f"user-{number}" for number in range(120)]
 
-    outcomes = await asyncio.gather(
-        *(instances[n % 2].hold(make_job(caller=f"user-{n}"), rules) for n in range(120)), return_exceptions=True
-    )
+    for _ in range(3):
+        outcomes = await asyncio.gather(
+            *(instances[n % 2].hold(make_job(caller=who), rules) for n, who in enumerate(waiting)),
+            return_exceptions=True,
+        )
+        waiting = [who for who, came in zip(waiting, outcomes, strict=True) if isinstance(came, QuotaExceededError)]
+        clock.advance(seconds=1)
 
-    assert of_type(outcomes, Admitted) == 20
-    assert of_type(outcomes, QuotaExceededError) == 100
+    assert len(waiting) == 100
     assert sum(await spent(ledger, shards)) == 20_000
 
 

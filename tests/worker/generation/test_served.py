@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.worker.generation.makers import make_decoder
 from tests.worker.makers import SECRET, make_request
 from tests.worker.processes import WORKER, running
 from tests.worker.queue import workers
+from twohop.loopback import free_port
 
 NAME = "tiny-llama"
 PROMPT = "once upon"
@@ -76,9 +76,7 @@ async def test_runpods_queue_gets_the_parts_and_then_the_result(model: str, tmp_
 
 
 def test_runpods_own_package_streams_the_same(model: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     arguments = ("--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1")
     with running("handler.py", *arguments, MODEL=model) as worker:
         worker.event("worker.ready")
