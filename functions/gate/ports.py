@@ -5,7 +5,7 @@ Each port has one contract suite under `tests/contract`, which every adapter pas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -93,11 +93,14 @@ class Repeated:
 
 
 class Ledger(Protocol):
-    """Jobs and counters. Each method is atomic, and safe to call again after a failure."""
+    """Jobs and counters. Each method is atomic, and safe to call again after a failure.
 
-    async def hold(
+    Whoever may be cancelled makes a future of `hold` and `settle` and shields it: both go on to their end.
+    """
+
+    def hold(
         self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
-    ) -> Admitted | Denied | Repeated:
+    ) -> Awaitable[Admitted | Denied | Repeated]:
         """Create the job and make all its moves in one commit, if `meter.decide` admits the sums after them.
 
         Calling it twice with one job id moves the counters once. Each document whose path is in `require` must be
@@ -126,7 +129,7 @@ class Ledger(Protocol):
         """Note in a job that has not ended that its caller wants it stopped. Raises as `hand_over` does."""
         ...
 
-    async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
+    def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Awaitable[Job]:
         """End a held or running job, move its counters from the hold to what it took, and return it as it now stands.
 
         A job that ended before is returned as it ended, and nothing moves. `job` may be what `hold` returned (then

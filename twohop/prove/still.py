@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from twohop.cloud.virtual import VirtualLoop
@@ -26,10 +26,10 @@ class StillLedger:
 
     def __getattr__(self, name: str) -> Any:
         """Return the ledger's method, which blocks the caller's loop until it has an outcome."""
-        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._inner, name)
+        method = getattr(self._inner, name)
 
         async def call(*args: Any, **options: Any) -> Any:
-            return self._wait_for(method(*args, **options))
+            return self._wait_for(_asked(method, args, options))
 
         return call
 
@@ -52,17 +52,21 @@ class FlowingLedger(StillLedger):
 
     def __getattr__(self, name: str) -> Any:
         """Return the ledger's method, while which others go on."""
-        method: Callable[..., Coroutine[Any, Any, Any]] = getattr(self._inner, name)
+        method = getattr(self._inner, name)
 
         async def call(*args: Any, **options: Any) -> Any:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, VirtualLoop)
             with loop.waiting_outside():
-                return await asyncio.wrap_future(
-                    asyncio.run_coroutine_threadsafe(method(*args, **options), self._loop)
-                )
+                asked = _asked(method, args, options)
+                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
 
         return call
+
+
+async def _asked(method: Callable[..., Awaitable[Any]], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Call a method on the loop that it needs."""
+    return await method(*args, **options)
 
 
 async def _made(make: Callable[[], Any]) -> Any:

@@ -110,8 +110,8 @@ class GroupCommit:
         result: _Result = await self._submit(work=work, reads=True)
         return result
 
-    async def ask(self, asked: Any, *, synced: bool) -> Any:
-        """Have something done together with others; see `Together`.
+    def ask(self, asked: Any, *, synced: bool) -> asyncio.Future[Any]:
+        """Have something done together with others; see `Together`. It is, whether or not its end is awaited.
 
         Args:
             asked: is handed on.
@@ -123,8 +123,10 @@ class GroupCommit:
         if self._is_quiet() and self._together.is_alone(asked):
             outcome = self._at_once(asked, synced)
             if outcome is not _BUSY:
-                return outcome
-        return await self._submit(asked=asked, synced=synced)
+                done = asyncio.get_running_loop().create_future()
+                _resolve([(done, outcome)])
+                return done
+        return self._submit(asked=asked, synced=synced)
 
     async def close(self) -> None:
         """Finish what is waiting, then close the file."""
@@ -139,7 +141,8 @@ class GroupCommit:
         future = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._closed:
-                raise LedgerError("the ledger is closed")
+                future.set_exception(LedgerError("the ledger is closed"))
+                return future
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="sqlite-ledger", daemon=True)
                 self._thread.start()
@@ -162,8 +165,6 @@ class GroupCommit:
             return _BUSY
         if not self._synced and self._resting:
             self._submit(work=lambda _: None, reads=True)
-        if isinstance(outcome, Exception):
-            raise _told_as(outcome)
         return outcome
 
     def _serve(self) -> None:

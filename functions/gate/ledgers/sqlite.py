@@ -7,7 +7,7 @@ later; a power cut in that moment leaves the hold, which is swept in full.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -44,19 +44,15 @@ class SqliteLedger:
     def __init__(self, path: str) -> None:
         self._file = GroupCommit(path, _SCHEMA, Batches())
 
-    async def hold(
+    def hold(
         self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
-    ) -> Admitted | Denied | Repeated:
-        """See `Ledger.hold`."""
-        held: Admitted | Denied | Repeated = await self._file.ask(
-            Hold(job=job, moves=moves, require=require), synced=True
-        )
-        return held
+    ) -> Awaitable[Admitted | Denied | Repeated]:
+        """See `Ledger.hold`. It is done at once or by the file's thread, and needs no task."""
+        return self._file.ask(Hold(job=job, moves=moves, require=require), synced=True)
 
-    async def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Job:
-        """See `Ledger.settle`."""
-        done: Job = await self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at), synced=False)
-        return done
+    def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Awaitable[Job]:
+        """See `Ledger.settle`, and `hold`."""
+        return self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at), synced=False)
 
     async def hand_over(self, job: Job, handover: HandOver) -> Job:
         """See `Ledger.hand_over`."""

@@ -19,7 +19,7 @@ from gate.domain.meter import Denial, LimitName
 from gate.errors import QuotaExceededError
 from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
 from gate.steps.denials import DenialMemory
-from gate.steps.holding import Holding
+from gate.steps.holding import Holding, UnderWay
 from gate.steps.newcomers import NewcomerError
 from gate.steps.policy import Policy
 
@@ -56,7 +56,9 @@ class Admission:
         self._denials = DenialMemory()
         self._holding = Holding(ledger=ledger, clock=clock)
 
-    async def hold(self, job: Job, policy: Policy, *, may_repeat: bool = False) -> Admitted | Repeated:
+    async def hold(
+        self, job: Job, policy: Policy, *, may_repeat: bool = False, under_way: UnderWay | None = None
+    ) -> Admitted | Repeated:
         """Hold a job, or return the one that has its id.
 
         A job that `may_repeat` an earlier one is looked for even when its caller is refused from memory: repeating
@@ -73,7 +75,7 @@ class Admission:
             # Only the commit of a hold knows whether the token lives, so no answer is given again without one.
             denial, may_repeat = None if may_repeat else denial, False
         if denial is None:
-            outcome = await self._holding.hold(job, policy)
+            outcome = await self._holding.hold(job, policy, under_way or UnderWay())
             if not isinstance(outcome, Denied):
                 return outcome
             denial = outcome.denial

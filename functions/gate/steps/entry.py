@@ -27,6 +27,7 @@ from gate.log import EventLog
 from gate.ports import Admitted, Caller, Clock, Repeated
 from gate.random_text import RandomHex
 from gate.steps.admission import Admission
+from gate.steps.holding import Outcome, UnderWay
 from gate.steps.newcomers import NewcomerError, Newcomers
 from gate.steps.pacing import Pace, paced_as
 from gate.steps.policy import Policies, Policy
@@ -203,16 +204,17 @@ class Entry:
 
     async def _hold(self, job: Job, policy: Policy, *, may_repeat: bool) -> Admitted | Repeated:
         """Hold a job. If the caller goes away meanwhile, the hold is released once it is known to stand."""
-        holding = asyncio.ensure_future(self._admission.hold(job, policy, may_repeat=may_repeat))
+        under_way = UnderWay()
         try:
-            return await asyncio.shield(holding)
+            return await self._admission.hold(job, policy, may_repeat=may_repeat, under_way=under_way)
         except asyncio.CancelledError:
-            self._settling.detach(self._release_unused(holding))
+            if under_way.hold:
+                self._settling.detach(self._release_unused(under_way.hold))
             raise
 
-    async def _release_unused(self, holding: asyncio.Future[Admitted | Repeated]) -> None:
+    async def _release_unused(self, hold: asyncio.Future[Outcome]) -> None:
         with suppress(GateError):
-            outcome = await holding
+            outcome = await hold
             if isinstance(outcome, Admitted):
                 left = Settlement.release("The caller went away.")
                 await self._settling.settle(outcome.job, left, reason="cancelled")

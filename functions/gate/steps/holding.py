@@ -41,6 +41,13 @@ put back; when two looks see the same, nobody is about to put anything back."""
 _RETRY = timedelta(seconds=1)
 
 
+@dataclass(slots=True)
+class UnderWay:
+    """The last hold that the ledger was asked for. It goes on to its end, though its caller may have gone away."""
+
+    hold: asyncio.Future[Outcome] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     """A job on a shard, with what its hold moves there."""
@@ -48,6 +55,7 @@ class _Attempt:
     job: Job
     moves: tuple[Move, ...]
     config: GateConfig
+    under_way: UnderWay
 
     @property
     def kind(self) -> str:
@@ -77,8 +85,13 @@ class Holding:
         self._freed = 0
         """How often something came free. An answer that was asked for before that says nothing any more."""
 
-    async def hold(self, job: Job, policy: Policy) -> Outcome:
+    async def hold(self, job: Job, policy: Policy, under_way: UnderWay) -> Outcome:
         """Hold a job on the shard that its id chooses.
+
+        Args:
+            job: to be held.
+            policy: its caller's.
+            under_way: is told of each hold that the ledger is asked for.
 
         Raises:
             UnauthenticatedError: the token that was shown is there no more.
@@ -94,7 +107,7 @@ class Holding:
             token_budget=policy.token_budget,
             first_seen_by=policy.first_seen_by(job.held_at),
         )
-        attempt = _Attempt(job=job, moves=moves, config=policy.config)
+        attempt = _Attempt(job=job, moves=moves, config=policy.config, under_way=under_way)
         for _ in range(_ROUNDS_MAX):
             if denial := self._recalled(self._used_up, attempt.kind, attempt):
                 return Denied(denial=denial)
@@ -135,7 +148,9 @@ class Holding:
         job = attempt.job
         required = (meter.token_path(job.token_id),) if job.token_id else ()
         freed = self._freed
-        outcome = await self._ledger.hold(job, attempt.moves, require=required)
+        holding = asyncio.ensure_future(self._ledger.hold(job, attempt.moves, require=required))
+        attempt.under_way.hold = holding
+        outcome = await asyncio.shield(holding)
         if _by_budget(outcome) and freed == self._freed:
             self._empty.remember(attempt.place, outcome.denial, attempt.config)
         return outcome

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from gate.domain.job import Job, Settlement
@@ -33,7 +34,16 @@ class Settling:
 
         It is tried a few times. If the ledger stays away, the answer is given and the hold is left to the sweeper.
         """
-        return await self.surely(self._settle(job, settlement, reason))
+        at = self._clock.now()
+        ending = asyncio.ensure_future(self._ledger.settle(job, settlement, at=at))
+        try:
+            done = await asyncio.shield(ending)
+        except LedgerError:
+            return await self.surely(self._see_through(ending, at, job, settlement, reason))
+        except asyncio.CancelledError:
+            self.detach(self._see_through(ending, at, job, settlement, reason))
+            raise
+        return self._noted(done, [at], reason)
 
     async def surely(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Await something that goes on to its end even if the one who awaits it is cancelled."""
@@ -50,22 +60,27 @@ class Settling:
         task.add_done_callback(self._detached.discard)
         return task
 
-    async def _settle(self, job: Job, settlement: Settlement, reason: str) -> Job:
-        tried_at = []
-        for tries_left in reversed(range(_TRIES)):
-            tried_at.append(self._clock.now())
+    async def _see_through(
+        self, ending: Awaitable[Job], at: datetime, job: Job, settlement: Settlement, reason: str
+    ) -> Job:
+        """Await a settlement that was begun at `at`, and try again where it fails."""
+        tried_at = [at]
+        while True:
             try:
-                done = await self._ledger.settle(job, settlement, at=tried_at[-1])
+                return self._noted(await ending, tried_at, reason)
             except LedgerError as exc:
                 self._admission.freed(job)  # It may have been written, though nobody was told.
-                if not tries_left:
+                if len(tried_at) == _TRIES:
                     self._log.error("job.not_settled", job_id=job.job_id, reason=str(exc))
-            else:
-                self._admission.settled(done)
-                if done.finished_at in tried_at:  # Else another has settled it, and told of it.
-                    self._log_settled(done, reason)
-                return done
-        return job
+                    return job
+            tried_at.append(self._clock.now())
+            ending = self._ledger.settle(job, settlement, at=tried_at[-1])
+
+    def _noted(self, done: Job, tried_at: Sequence[datetime], reason: str) -> Job:
+        self._admission.settled(done)
+        if done.finished_at in tried_at:  # Else another has settled it, and told of it.
+            self._log_settled(done, reason)
+        return done
 
     def _log_settled(self, job: Job, reason: str) -> None:
         fields = {"failure_code": job.failure_code, "reason": reason} if job.failure_code else {}

@@ -44,9 +44,9 @@ def policy(plan: Plan = GENEROUS, config: GateConfig = OPEN_CONFIG) -> Policy:
     return Policy(plan=plan, plan_name="free", config=config)
 
 
-async def refusal(admission: Admission, job: Job, rules: Policy, **options: bool) -> QuotaExceededError:
+async def refusal(admission: Admission, job: Job, rules: Policy, *, may_repeat: bool = False) -> QuotaExceededError:
     with pytest.raises(QuotaExceededError) as refused:
-        await admission.hold(job, rules, **options)
+        await admission.hold(job, rules, may_repeat=may_repeat)
     return refused.value
 
 
