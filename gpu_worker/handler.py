@@ -33,6 +33,7 @@ from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
 from worker.jobs.parts import Parts
 from worker.jobs.service import Service
+from worker.libraries import tell_libraries
 from worker.log import EventLog
 from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
 from worker.settings import Settings
@@ -101,6 +102,7 @@ def _read(envelope: Any) -> wire.SignedRequest:
 def main() -> int:
     """Load the model, take jobs until RunPod stops the worker, and return the exit code."""
     began_ms = SystemClock().monotonic_ms()
+    tell_libraries(os.environ)
     try:
         settings = Settings.from_env(os.environ)
         if _is_sdk(os.environ, sys.argv):

@@ -21,6 +21,7 @@ from worker.engines import open_engine
 from worker.errors import SettingsError
 from worker.hardware.failures import end_soon
 from worker.jobs.service import Service
+from worker.libraries import tell_libraries
 from worker.log import EventLog
 from worker.settings import Settings
 
@@ -29,6 +30,7 @@ def main() -> int:
     """Serve until told to stop, and return the exit code."""
     clock, log = SystemClock(), EventLog()
     began_ms = clock.monotonic_ms()
+    tell_libraries(os.environ)
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from gate import wire
 from worker.clock import Clock
 from worker.engine import Engine, WarmsUp
+from worker.libraries import uncollected
 from worker.log import EventLog
 
 _T = TypeVar("_T")
@@ -46,10 +47,11 @@ def start(open_engine: Callable[[], Engine], *, log: EventLog, clock: Clock, beg
         return result
 
     timed("boot", lambda: None, began_ms)
-    engine = timed("find", open_engine)
-    timed("import", engine.import_libraries)
-    timed("load", engine.load)
-    timed("warm-up", lambda: warm_up(engine))
+    with uncollected():
+        engine = timed("find", open_engine)
+        timed("import", engine.import_libraries)
+        timed("load", engine.load)
+        timed("warm-up", lambda: warm_up(engine))
     return engine, Start(ms=max(1, round(clock.monotonic_ms() - began_ms)), phases_ms=phases_ms)
 
 

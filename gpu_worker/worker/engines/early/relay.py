@@ -11,6 +11,7 @@ from typing import Any
 from gate import wire
 from worker.engine import Engine, Item, Quick, Work
 from worker.errors import BrokenDeviceError, ModelError
+from worker.libraries import uncollected
 from worker.log import EventLog
 from worker.start import warm_up
 
@@ -102,9 +103,10 @@ class RelayEngine:
         began = time.monotonic()
         self._answered.wait(_PATIENCE_SECONDS)
         try:
-            self._second.import_libraries()
-            self._second.load()
-            warm_up(self._second)
+            with uncollected():
+                self._second.import_libraries()
+                self._second.load()
+                warm_up(self._second)
             cosine = min(_cosines(self._engine, self._second))
         except Exception as exc:
             # Whatever it is: a worker that stayed as slow as it began would be billed for it. The next job ends it.

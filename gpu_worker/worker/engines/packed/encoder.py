@@ -15,7 +15,7 @@ from worker.engines.packed.bias import RelativeBias
 from worker.engines.packed.embeddings import Embeddings, TypeIds, load_embeddings
 from worker.engines.packed.layer import Layer, Place, load_layer
 from worker.engines.packed.layout import Layout, lay_out
-from worker.engines.packed.linear import can_prepack
+from worker.engines.packed.linear import MakeLinear, PlainLinear, can_prepack, make_linear
 from worker.engines.packed.shapes import Shape, read_shape
 from worker.engines.packed.weights import Weights
 
@@ -78,11 +78,24 @@ class PackedEncoder:
     @classmethod
     def build(cls, shape: Shape, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
         """Make an encoder of a shape from weights that are open already; raises as `load` does."""
-        target = torch.device(device)
+        return cls._build(shape, weights, dtype, torch.device(device), make_linear)
+
+    @classmethod
+    def build_reference(cls, shape: Shape, weights: Weights, device: torch.device | str) -> PackedEncoder:
+        """Make one in float32 to compare a few texts with. On the CPU most weights stay in the file, as they are."""
+        return cls._build(shape, weights, torch.float32, torch.device(device), PlainLinear)
+
+    @classmethod
+    def _build(
+        cls, shape: Shape, weights: Weights, dtype: torch.dtype, target: torch.device, make: MakeLinear
+    ) -> PackedEncoder:
         with torch.inference_mode():
             place: Place = lambda tensor: tensor.to(target, dtype)  # noqa: E731  # so short that its type says more
             called = names.encoder_names(shape.family)
-            layers = [load_layer(weights, called, shape, index, place) for index in range(shape.layers)]
+            layers = [
+                load_layer(weights, called, shape, index, place=place, make_linear=make)
+                for index in range(shape.layers)
+            ]
             embeddings = load_embeddings(weights, shape, device=target, dtype=dtype)
             return cls(shape, embeddings, layers, _attention(weights, shape, dtype, target), dtype)
 

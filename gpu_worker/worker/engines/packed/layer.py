@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engines.packed.attention import Attend
-from worker.engines.packed.linear import Linear, make_linear
+from worker.engines.packed.linear import Linear, MakeLinear
 from worker.engines.packed.names import Names
 from worker.engines.packed.shapes import Shape
 from worker.engines.packed.weights import Weights
@@ -50,7 +50,9 @@ class Layer:
         return self.down_norm(self.down(self.up(hidden), residual=hidden))
 
 
-def load_layer(weights: Weights, names: Names, shape: Shape, index: int, place: Place) -> Layer:
+def load_layer(
+    weights: Weights, names: Names, shape: Shape, index: int, *, place: Place, make_linear: MakeLinear
+) -> Layer:
     """Read the block of an index.
 
     Raises:

@@ -38,6 +38,14 @@ class Linear(Protocol):
         ...
 
 
+class MakeLinear(Protocol):
+    """Makes a layer of a weight, (outputs, inputs), and a bias."""
+
+    def __call__(self, weight: Tensor, bias: Tensor, activation: Activation | None = None, /) -> Linear:
+        """Return the layer."""
+        ...
+
+
 def make_linear(weight: Tensor, bias: Tensor, activation: Activation | None = None) -> Linear:
     """Return the fastest layer there is for a weight, (outputs, inputs), on its device and of its dtype."""
     if weight.device.type == "cpu" and can_prepack(weight.dtype):

@@ -29,10 +29,9 @@ def open_encoder(
     if chosen is torch.float32:
         log.info("encoder.opened", dtype=str(chosen), device=str(device))
         return encoder
-    reference = PackedEncoder.build(shape, weights, torch.float32, device)
-    cosine = least_cosine(encoder, reference)
+    cosine = least_cosine(encoder, PackedEncoder.build_reference(shape, weights, device))
     if cosine >= COSINE_MIN:
         log.info("encoder.opened", dtype=str(chosen), device=str(device), cosine_min=round(cosine, 6))
         return encoder
     log.warning("encoder.dtype_refused", dtype=str(chosen), device=str(device), cosine_min=round(cosine, 6))
-    return reference
+    return PackedEncoder.build(shape, weights, torch.float32, device)
