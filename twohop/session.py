@@ -39,6 +39,7 @@ class Session:
     def __init__(self, options: LedgerOptions, *, clock: Clock | None = None) -> None:
         self._options = options
         self._clock = clock
+        self._told = False
 
     @property
     def clock(self) -> Clock:
@@ -77,7 +78,7 @@ class Session:
             LedgerError: it cannot be reached.
         """
         ledger = self.ledger
-        click.secho(f"ledger: {ledger}", err=True, dim=True)
+        self._tell_once(ledger)
         # Opening a SQLite file creates it: a mistyped path would then look like a ledger with nothing in it.
         if ledger.kind is LedgerKind.SQLITE and not may_create and not Path(ledger.sqlite_path).exists():
             raise BadInputError(f"there is no ledger at {ledger.sqlite_path}; `make dev` or `twohop init` makes one")
@@ -85,6 +86,11 @@ class Session:
             return asyncio.run(_work_with(ledger, work))
         except LedgerError as exc:
             raise LedgerError(_with_remedy(exc, ledger)) from exc
+
+    def _tell_once(self, ledger: ConfiguredLedger) -> None:
+        if not self._told:
+            click.secho(f"ledger: {ledger}", err=True, dim=True)
+        self._told = True
 
 
 async def _work_with(ledger: ConfiguredLedger, work: Callable[[Store], Awaitable[_Result]]) -> _Result:

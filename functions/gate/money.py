@@ -250,14 +250,15 @@ def _table_of_hardware(provider: str, sku: str, hardware: str) -> PriceTable:
     """Return the table that prices some hardware."""
     if provider not in prices.providers() or not prices.load(provider).skus:
         raise SettingsError(
-            f"there are no prices for {hardware!r}: name hardware as provider/sku, for example runpod/AMPERE_24. "
-            f"A provider that is not among {', '.join(prices.providers())} needs a file of its own in gate/prices/"
+            f"there are no prices for {hardware!r}: name hardware as provider/sku, for example runpod/AMPERE_24. A "
+            f"provider that is not among {', '.join(prices.providers())} needs a file of its own in "
+            "functions/gate/prices/"
         )
     table = prices.load(provider)
     if sku not in table.skus:
         raise SettingsError(
             f"there is no price for {hardware!r}; known: {', '.join(sorted(table.skus))}. "
-            f"Add it to gate/prices/{provider}.json with its date and source"
+            f"Add it to functions/gate/prices/{provider}.json with its date and source"
         )
     return table
 
@@ -273,7 +274,9 @@ def _parts_per_hour(table: PriceTable, sku: str, on: date) -> int:
 def _permille(table: PriceTable, choice: str, hardware: str) -> int:
     if choice not in table.multipliers:
         known = ", ".join(sorted(table.multipliers)) or "none"
-        raise SettingsError(f"{hardware!r} asks for {choice!r}, and gate/prices/{table.provider}.json knows: {known}")
+        raise SettingsError(
+            f"{hardware!r} asks for {choice!r}; functions/gate/prices/{table.provider}.json knows: {known}"
+        )
     return table.multipliers[choice].permille
 
 

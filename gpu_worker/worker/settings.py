@@ -189,13 +189,16 @@ def _limits(env: Mapping[str, str]) -> Limits:
 
 
 def _secrets(env: Mapping[str, str]) -> tuple[bytes, ...]:
-    if not _text(env, "WORKER_SECRET", ""):
+    given = {
+        "WORKER_SECRET": _text(env, "WORKER_SECRET", ""),
+        "WORKER_SECRET_PREVIOUS": _text(env, "WORKER_SECRET_PREVIOUS", ""),
+    }
+    if not given["WORKER_SECRET"]:
         raise SettingsError(
             "WORKER_SECRET is not set, and a worker that anybody can use does not start; "
             f"it is the secret that the gate signs with; {_MAKE_ONE}"
         )
-    names = [name for name in ("WORKER_SECRET", "WORKER_SECRET_PREVIOUS") if _text(env, name, "")]
-    return tuple(_secret(name, _text(env, name, "").encode()) for name in names)
+    return tuple(_secret(name, text.encode()) for name, text in given.items() if text)
 
 
 def _secret(name: str, secret: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +39,7 @@ class Operator:
 
     def types(self, line: str) -> Result:
         """Run a command line."""
-        return CliRunner().invoke(cli, [*self._options, *line.split()], obj=self.clock, env={"COLUMNS": "80"})
+        return CliRunner().invoke(cli, [*self._options, *shlex.split(line)], obj=self.clock, env={"COLUMNS": "80"})
 
     def reads(self, line: str) -> Any:
         """Run a command line that must go well, with --json, and return what it says."""

@@ -134,12 +134,13 @@ def test_a_file_is_read_and_what_is_typed_wins(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("--calls 10 --seconds 1 --shape wild", "shape"),
+        ("--calls 10 --seconds 1 --shape wild", "shape='wild' is not one of: steady, daily, spiky, bursty"),
         ("--calls 10 --seconds 1 --set colour=red", "colour"),
         ("--calls 10 --seconds 1 --set colour", "FIELD=VALUE"),
         ("--calls 0 --seconds 1", "calls_per_month"),
         ("--calls 10 --seconds 1 --explain nothing", "lines: gpu_useful"),
-        ("--file nowhere.yaml", "nowhere.yaml"),
+        ("--file nowhere.yaml", "nowhere.yaml cannot be read: No such file"),
+        ("--file broken.yaml", "broken.yaml is no YAML"),
         ("--calls 10 --seconds 1 --trace nowhere.csv", "nowhere.csv"),
         ("--calls 10 --seconds 1 --fail-above abc", "--fail-above"),
         ("--calls 10 --seconds 1 --fail-above -1", "--fail-above"),
@@ -155,6 +156,8 @@ def test_a_file_is_read_and_what_is_typed_wins(folder: Path) -> None:
 )
 def test_bad_input_names_what_is_wrong(folder: Path, line: str, words: str) -> None:
     """One line, and exit 2."""
+    (folder / "broken.yaml").write_text("calls_per_month: [1\n")
+
     result = types(line)
 
     assert result.exit_code == 2

@@ -9,7 +9,8 @@ from tests.cli.conftest import Operator
 
 def test_kill_and_revive_are_kept_with_name_and_reason(anywhere: Operator) -> None:
     """On either ledger; the level lies in gate/config, where every instance reads it."""
-    assert anywhere.types("kill 4 --name Ann --reason flood").exit_code == 0
+    up = anywhere.types("kill 4 --name Ann --reason flood")
+    assert (up.exit_code, up.stderr.count("ledger: ")) == (0, 1)
     assert anywhere.stored("gate/config")["kill_level"] == 4
     anywhere.clock.advance(minutes=1)
 

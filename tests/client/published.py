@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from infra import suite_parts
-from infra.suite_parts import NODE_MODULES, ROOT
+from infra.suite_parts import NODE_MODULES, ROOT, MissingPartError
 from tests.e2e.suite import Client
+from tests.missing import missing
 
 SOURCE = ROOT / "web" / "client"
 
@@ -21,11 +22,12 @@ SOURCE = ROOT / "web" / "client"
 def install(folder: Path) -> Path:
     """Pack the client as `npm publish` would, unpack it under a folder, and return the folder.
 
-    Raises:
-        MissingPartError: Node.js or the SDK is not here.
+    Or skip the test if Node.js or the SDK is not here.
     """
-    node = suite_parts.node()
-    suite_parts.firebase_tools()
+    try:
+        node, _ = suite_parts.node(), suite_parts.firebase_tools()
+    except MissingPartError as exc:
+        missing(exc.what, exc.remedy)
     npm = Path(node).with_name("npm")
     packed = subprocess.run(
         [str(npm), "pack", str(SOURCE), "--pack-destination", str(folder), "--json"],

@@ -15,14 +15,12 @@ import pytest
 
 from gate.domain.job import JobState
 from infra.suite import HOST, PROJECT, REGION
-from infra.suite_parts import MissingPartError
 from tests.client import published
 from tests.client.conftest import HASTY_READS_PER_MINUTE
 from tests.client.wire import lossy_wire
 from tests.dev.killing import jobs, until
 from tests.dev.running import Dev
 from tests.e2e.suite import Client, FirebaseError
-from tests.missing import missing
 from twohop.loopback import free_port
 
 pytestmark = [
@@ -45,10 +43,7 @@ class Apps(Protocol):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    try:
-        return published.install(tmp_path_factory.mktemp("app"))
-    except MissingPartError as exc:
-        missing(exc.what, exc.remedy)
+    return published.install(tmp_path_factory.mktemp("app"))
 
 
 @pytest.fixture

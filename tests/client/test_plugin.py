@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.suite_parts import MissingPartError
 from tests.browser import chromium
 from tests.client import plugin, published
 from tests.dev.killing import counters, jobs, total, until
 from tests.dev.running import dev_running
-from tests.missing import missing
 
 pytestmark = pytest.mark.model
 
@@ -22,10 +20,7 @@ def test_a_service_worker_that_is_ended_goes_on_with_its_request(tmp_path: Path,
     chromium()
     folder = tmp_path / "plugin"
     origin = f"chrome-extension://{plugin.plugin_id(folder)}"
-    try:
-        client = published.install(tmp_path) / "node_modules" / "twohop-client"
-    except MissingPartError as exc:
-        missing(exc.what, exc.remedy)
+    client = published.install(tmp_path) / "node_modules" / "twohop-client"
     settings = {"MODEL": model, "EXECUTION_SECONDS_MAX": "100", "ALLOWED_ORIGINS": origin}
     with dev_running(tmp_path / "dev", **settings) as dev, plugin.listening() as (saw, came):
         long_enough = {"parameters": {"max_new_tokens": 1_500}}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra import suite_parts
-from infra.suite_parts import NODE_MODULES, ROOT, MissingPartError
+from infra.suite_parts import NODE_MODULES, ROOT
 from tests.client import published
 from tests.missing import missing
 
@@ -23,10 +23,7 @@ _METHODS = "console.log(Object.getOwnPropertyNames(TwohopClient.prototype).filte
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A TypeScript app that has the client from npm."""
     folder = tmp_path_factory.mktemp("typed")
-    try:
-        published.install(folder)
-    except MissingPartError as exc:
-        missing(exc.what, exc.remedy)
+    published.install(folder)
     if not (NODE_MODULES / "typescript").exists():
         missing("TypeScript", "run `npm ci --ignore-scripts --prefix tests/js`")
     for file in _USES.iterdir():

@@ -7,15 +7,12 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from infra import suite_parts
 from tests.dev.running import Dev, dev_running
-from tests.e2e.suite import Client, FirebaseError, Person
-from tests.missing import missing
+from tests.e2e.suite import FirebaseError, Person, dev_client
 
 pytestmark = pytest.mark.model
 
@@ -74,21 +71,10 @@ def test_another_web_page_cannot_sign_in_here(dev: Dev) -> None:
 @pytest.fixture(scope="module")
 def person(dev: Dev) -> Iterator[Person]:
     """An app with the unmodified JS SDK, connected to the dev server for sign-in and for calls."""
-    try:
-        node = suite_parts.node()
-        suite_parts.firebase_tools()  # the SDK is installed beside them
-    except suite_parts.MissingPartError as exc:
-        missing(exc.what, exc.remedy)
-    ports = {"auth": dev.port, "functions": dev.port, "firestore": dev.port}
-    where = {"project": "demo-twohop", "region": "us-central1", "host": "127.0.0.1", "ports": ports}
-    client = Path(__file__).parents[1] / "js" / "client.mjs"
-    with subprocess.Popen(
-        [node, str(client), json.dumps(where)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        person = Person(Client(process), "guest")
+    with dev_client(dev.port) as client:
+        person = Person(client, "guest")
         person.sign_in_anonymously()
         yield person
-        process.kill()
 
 
 def test_the_firebase_sdk_signs_in_and_gets_an_answer(person: Person) -> None:

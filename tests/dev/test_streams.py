@@ -20,11 +20,9 @@ import httpx
 import pytest
 
 from gate.domain.job import Job, JobState
-from infra.suite_parts import MissingPartError
 from tests.dev.killing import counters, ends, jobs, swept, total, until
 from tests.dev.running import Dev, dev_running
 from tests.e2e.suite import Client, FirebaseError, Person, dev_client
-from tests.missing import missing
 from tests.worker.generation.makers import make_endless_writer
 
 pytestmark = [
@@ -61,11 +59,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory, model: str) -> Iterator[Dev
 
 @pytest.fixture
 def client(shared: Dev) -> Iterator[Client]:
-    try:
-        with dev_client(shared.port) as client:
-            yield client
-    except MissingPartError as exc:
-        missing(exc.what, exc.remedy)
+    with dev_client(shared.port) as client:
+        yield client
 
 
 @pytest.fixture

@@ -135,11 +135,17 @@ def client_of(suite: Suite) -> Iterator[Client]:
 
 @contextmanager
 def dev_client(port: int) -> Iterator[Client]:
-    """Start the same for a server of `make dev`, which is sign-in and functions in one, and has no Firestore."""
+    """Start the same for a server of `make dev`, which is sign-in and functions in one, and has no Firestore.
+
+    Or skip the test if Node.js or the SDK is missing.
+    """
     if not (_CLIENT.parent / "node_modules" / "firebase").exists():
-        raise MissingPartError("the Firebase JS SDK", "run `npm ci --ignore-scripts --prefix tests/js`")
-    with _client(dict.fromkeys(("auth", "functions", "firestore"), port)) as client:
-        yield client
+        missing("the Firebase JS SDK", "run `npm ci --ignore-scripts --prefix tests/js`")
+    try:
+        with _client(dict.fromkeys(("auth", "functions", "firestore"), port)) as client:
+            yield client
+    except MissingPartError as exc:
+        missing(exc.what, exc.remedy)
 
 
 @contextmanager

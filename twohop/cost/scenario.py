@@ -127,8 +127,11 @@ def read_scenario(path: Path, *, deployed: Mapping[str, object], **given: object
     """
     try:
         fields = msgspec.yaml.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError) as exc:
-        raise BadInputError(f"{path} cannot be read: {exc}") from exc
+    except OSError as exc:
+        raise BadInputError(f"{path} cannot be read: {exc.strerror}") from exc
+    except msgspec.DecodeError as exc:
+        reason = " ".join(str(exc).replace('in "<byte string>", ', "at ").split())
+        raise BadInputError(f"{path} is no YAML: {reason}; write lines like calls_per_month: 100000") from exc
     if not isinstance(fields, dict):
         raise BadInputError(f"{path} holds no fields; write a line like calls_per_month: 100000")
     return scenario_of({**deployed, **fields, **given}, name=str(path))
@@ -140,6 +143,9 @@ def scenario_of(fields: dict[str, object], *, name: str = "the scenario") -> Sce
     Raises:
         BadInputError: as above.
     """
+    for field, choices in (("shape", Shape), ("design", Design)):
+        if field in fields and fields[field] not in list(choices):
+            raise BadInputError(f"{name}: {field}={fields[field]!r} is not one of: {', '.join(choices)}")
     try:
         return msgspec.convert(fields, Scenario, strict=False)
     except msgspec.ValidationError as exc:

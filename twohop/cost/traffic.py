@@ -87,7 +87,9 @@ def replayed(scenario: Scenario) -> tuple[Seconds, Seconds]:
     try:
         with _opened(path) as lines:
             rows = list(_rows(lines, path))
-    except (OSError, EOFError, UnicodeDecodeError) as exc:
+    except OSError as exc:
+        raise BadInputError(f"the trace {path} cannot be read: {exc.strerror or exc}") from exc
+    except (EOFError, UnicodeDecodeError) as exc:
         raise BadInputError(f"the trace {path} cannot be read: {exc}") from exc
     if len(rows) < 2:
         raise BadInputError(f"the trace {path} has fewer than two arrivals")

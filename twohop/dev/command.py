@@ -76,9 +76,10 @@ def dev(port: int, model: str | None, state: Path, quiet: bool, *, cloud: bool, 
     try:
         hop2 = {"PROVIDER": "local", "LOCAL_WORKER_URL": worker.url}
         settings = Settings.from_env(_environment(state, model, hop2, worker_secret, port))
-        _wait_for_model(worker)
         with suppress(KeyboardInterrupt), _events(state, quiet=quiet) as events:
-            _serve(make_hop1(settings, log=EventLog(events)), port)
+            hop1 = make_hop1(settings, log=EventLog(events))  # What is wrong with it is told before the wait.
+            _wait_for_model(worker)
+            _serve(hop1, port)
     except (GateError, WorkerError) as exc:
         raise click.ClickException(str(exc)) from exc
     finally:

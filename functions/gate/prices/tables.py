@@ -36,7 +36,7 @@ def load(provider: str) -> PriceTable:
     if provider not in providers():
         raise SettingsError(
             f"there are no prices for {provider!r}; known: {', '.join(providers())}. "
-            f"Add gate/prices/{provider}.json, like its neighbours, with dates and sources"
+            f"Add functions/gate/prices/{provider}.json, like its neighbours, with dates and sources"
         )
     return parse(path.read_bytes(), name=path.name)
 
@@ -50,9 +50,9 @@ def parse(text: bytes, *, name: str) -> PriceTable:
     try:
         table = msgspec.json.decode(text, type=PriceTable)
     except msgspec.DecodeError as exc:
-        raise SettingsError(f"gate/prices/{name} is malformed: {exc}") from exc
+        raise SettingsError(f"functions/gate/prices/{name} is malformed: {exc}") from exc
     if f"{table.provider}.json" != name:
-        raise SettingsError(f"gate/prices/{name} says that it is {table.provider!r}: name both alike")
+        raise SettingsError(f"functions/gate/prices/{name} says that it is {table.provider!r}: name both alike")
     return table
 
 
