@@ -14,7 +14,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -26,7 +26,6 @@ from gate._connection import Connection, Origin
 _CONNECT_TRIES = 2
 
 _Timeouts = Mapping[str, float | None]
-_Header = tuple[bytes, bytes]
 
 
 class KeptConnections(httpx.AsyncBaseTransport):
@@ -52,7 +51,9 @@ class KeptConnections(httpx.AsyncBaseTransport):
             httpx.TransportError: of the kind that httpx's own transport gives.
         """
         timeouts: _Timeouts = request.extensions.get("timeout", {})
-        head = _head(request.method, request.url.raw_path, request.headers.raw)
+        lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
+        lines += [b"%s: %s" % header for header in request.headers.raw]
+        head = _head(b"\r\n".join(lines), lines=len(lines))
         connection = await self._begun(_origin(request.url), head, await _body(request), timeouts)
         stream = _Answer(self, connection, timeouts.get("read"))
         return httpx.Response(connection.status, headers=connection.headers, stream=stream)
@@ -73,10 +74,11 @@ class KeptConnections(httpx.AsyncBaseTransport):
             httpx.TransportError: as `handle_async_request`.
         """
         target = _target(url)
-        lines = [(b"host", target.host), *((name.encode(), value.encode()) for name, value in headers.items())]
+        lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.host}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method not in ("GET", "DELETE"):
-            lines.append((b"content-length", b"%d" % len(body)))
-        head = _head(method, target.path, lines)
+            lines.append(f"content-length: {len(body)}")
+        head = _head("\r\n".join(lines).encode(), lines=len(lines))
         return Reply(self, await self._begun(target.origin, head, body, timeouts))
 
     async def _begun(self, origin: Origin, head: bytes, body: bytes, timeouts: _Timeouts) -> Connection:
@@ -207,14 +209,14 @@ class _Target:
     """An address, as the wire needs it."""
 
     origin: Origin
-    host: bytes
-    path: bytes
+    host: str
+    path: str
 
 
 @lru_cache(maxsize=256)
 def _target(url: str) -> _Target:
     parsed = httpx.URL(url)
-    return _Target(origin=_origin(parsed), host=parsed.netloc, path=parsed.raw_path)
+    return _Target(origin=_origin(parsed), host=parsed.netloc.decode("ascii"), path=parsed.raw_path.decode("ascii"))
 
 
 def _tls_of(scheme: bytes) -> ssl.SSLContext | None:
@@ -233,11 +235,9 @@ def _origin(url: httpx.URL) -> Origin:
     return url.raw_scheme, url.raw_host, url.port or (443 if url.raw_scheme == b"https" else 80)
 
 
-def _head(method: str, path: bytes, headers: Iterable[_Header]) -> bytes:
-    """Return the request line and the headers."""
-    lines = [b"%s %s HTTP/1.1" % (method.encode("ascii"), path), *(b"%s: %s" % header for header in headers)]
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
+def _head(head: bytes, *, lines: int) -> bytes:
+    """Return the request line and the headers, as they go over the wire."""
+    if head.count(b"\n") != lines - 1 or head.count(b"\r") != lines - 1 or b"\0" in head:
         raise httpx.LocalProtocolError("a header holds a line break")
     return head + b"\r\n\r\n"
 

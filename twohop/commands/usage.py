@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gate.domain import meter
-from gate.domain.meter import LimitName, Move, Remaining
+from gate.domain.meter import LimitName, Remaining
 from gate.domain.plan import Cohort
 from gate.errors import ForbiddenError, PolicyError
 from gate.ports import Caller
@@ -154,29 +154,14 @@ def _json(uid: str, standing: _Standing, now: datetime) -> dict[str, Any]:
             {
                 "name": left.name,
                 "limit": left.limit,
-                "used": used,
+                "used": left.used,
                 "remaining": left.remaining,
                 "resets_at": left.resets_at,
             }
-            for left, used in (_limits(uid, policy, standing.counters, now) if policy else ())
+            for left in (meter.remaining(policy.plan, standing.counters, now=now) if policy else ())
         ],
         "days": {name: counted.as_json() for name, counted in days(standing.counters, limit=_DAYS_SHOWN).items()},
     }
-
-
-def _limits(uid: str, policy: Policy, counters: Counters, now: datetime) -> list[tuple[Remaining, int | None]]:
-    """Return each limit with what is used of it, in the limit's own unit. A rate has no such sum."""
-    account = meter.usage_account(uid)
-    moves = [move for move in meter.limits_of(uid, policy.plan, now=now) if move.limit]
-    left = meter.remaining(moves, {(account, path): value for path, value in counters.items()}, now=now)
-    return [(one, _used(move, counters)) for move, one in zip(moves, left, strict=True)]
-
-
-def _used(move: Move, counters: Counters) -> int | None:
-    assert move.limit is not None
-    if move.limit.name is LimitName.REQUESTS_PER_MINUTE:
-        return None
-    return -(-counters.get(move.counter, 0) // move.limit.unit)
 
 
 def _show_limits(uid: str, standing: _Standing, now: datetime) -> None:
@@ -188,15 +173,15 @@ def _show_limits(uid: str, standing: _Standing, now: datetime) -> None:
         *(Column(name=name, number=True) for name in ("used", "limit", "left")),
         Column(name="resets"),
     )
-    for left, used in _limits(uid, standing.policy, standing.counters, now):
-        made.add_row(left.name.value, *_amounts(left, used, "{:,}".format), _resets(left, now))
+    for left in meter.remaining(standing.policy.plan, standing.counters, now=now):
+        made.add_row(left.name.value, *_amounts(left, "{:,}".format), _resets(left, now))
         if left.name.value.startswith("microdollars"):
-            made.add_row("", *_amounts(left, used, short_dollars), "", style="dim")
+            made.add_row("", *_amounts(left, short_dollars), "", style="dim")
     show(f"plan {standing.policy.plan_name}, {standing.cohort.value} caller", "", made)
 
 
-def _amounts(left: Remaining, used: int | None, words: Callable[[int], str]) -> list[str]:
-    return [NOTHING if used is None else words(used), words(left.limit), words(left.remaining)]
+def _amounts(left: Remaining, words: Callable[[int], str]) -> list[str]:
+    return [NOTHING if left.used is None else words(left.used), words(left.limit), words(left.remaining)]
 
 
 def _resets(left: Remaining, now: datetime) -> str:

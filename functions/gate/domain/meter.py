@@ -24,7 +24,7 @@ from gate.domain.plan import NO_BUDGET, Budget, GateConfig, Plan
 from gate.domain.scopes import (
     all_budget_scopes,
     budget_account,
-    budget_scopes,
+    budget_moves,
     money_moves,
     plan_scope,
     token_scope,
@@ -46,7 +46,6 @@ __all__ = [
     "callers_moves_to_settle",
     "decide",
     "from_microseconds",
-    "limits_of",
     "moves_to_hold",
     "moves_to_put_back",
     "moves_to_settle",
@@ -60,6 +59,7 @@ IN_FLIGHT = ("in_flight",)
 """The counter of an account's jobs that are held and not settled."""
 FIRST_SEEN = ("first_seen_us",)
 """The counter that keeps the time of an account's first hold."""
+_RATE = ("rate_tat_us",)
 _SETTLEMENT_RETRY = timedelta(seconds=1)
 
 
@@ -77,6 +77,8 @@ class Remaining(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: LimitName
     limit: int
     remaining: int
+    used: int | None
+    """Of the limit, rounded up. None for a rate, which has no such sum."""
     resets_at: datetime | None
 
 
@@ -105,18 +107,13 @@ def moves_to_hold(
     add = _Amounts(
         requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
     )
-    scopes = [token_scope(job, token_budget), *budget_scopes(job, config)]
     return (
         *_caller_moves(job.caller, plan, add, job.held_at),
         _age_move(job, first_seen_by),
+        *_token_moves(job, token_budget, job.held_microdollars),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
-        *money_moves(scopes, job.held_microdollars, Periods.of(job.held_at)),
+        *budget_moves(job, config, job.held_microdollars),
     )
-
-
-def limits_of(caller: str, plan: Plan, *, now: datetime) -> tuple[Move, ...]:
-    """Return a caller's limits as moves of nothing, to ask `remaining` about."""
-    return tuple(_caller_moves(caller, plan, _Amounts(), now))
 
 
 def budgets_of(config: GateConfig, *, now: datetime) -> tuple[Move, ...]:
@@ -140,11 +137,11 @@ def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
     """Return what turns a job's hold into what it really took, in the periods in which it was held."""
     more = settlement.microdollars - job.held_microdollars
-    scopes = [token_scope(job, NO_BUDGET), *budget_scopes(job, None)]
     return (
         *callers_moves_to_settle(job, settlement),
+        *_token_moves(job, NO_BUDGET, more),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
-        *money_moves(scopes, more, Periods.of(job.held_at)),
+        *budget_moves(job, None, more),
     )
 
 
@@ -190,12 +187,15 @@ def _precedence(denial: Denial) -> tuple[bool, bool, datetime]:
     return name is LimitName.AGE, not name.is_budget, denial.retry_at
 
 
-def remaining(moves: Iterable[Move], sums: Mapping[Key, int], *, now: datetime) -> tuple[Remaining, ...]:
-    """Return what is left of each of the caller's own limits after the given sums."""
-    return tuple(
-        _remaining(move, sums.get(move.key, 0), now)
-        for move in moves
-        if move.limit is not None and not move.limit.name.is_budget
+def remaining(plan: Plan, counters: Mapping[tuple[str, ...], int], *, now: datetime) -> tuple[Remaining, ...]:
+    """Return what is left of each limit of a plan in the account whose counters these are."""
+    return (
+        _rate_left(plan, counters.get(_RATE, 0), to_microseconds(now)),
+        *(
+            _left(limit, counters.get(counter, 0))
+            for counter, _, limit in _counted(plan, Periods.of(now))
+            if limit is not None
+        ),
     )
 
 
@@ -237,6 +237,14 @@ def _counted(plan: Plan, at: Periods) -> tuple[tuple[tuple[str, ...], str, Limit
     )
 
 
+def _token_moves(job: Job, budget: Budget, microdollars: int) -> list[Move]:
+    """Return none for a job that no API token paid for."""
+    if job.token_id is None:
+        return []
+    scope = token_scope(job.caller, job.token_id, budget)
+    return money_moves([scope], microdollars, Periods.of(job.held_at))
+
+
 def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
     limit = Limit(
         name=LimitName.REQUESTS_PER_MINUTE,
@@ -244,7 +252,7 @@ def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:
         ceiling=now_us + plan.burst * plan.emission_us,
         unit=plan.emission_us,
     )
-    return Move(account=account, counter=("rate_tat_us",), amount=emission_us, at_least=now_us, limit=limit)
+    return Move(account=account, counter=_RATE, amount=emission_us, at_least=now_us, limit=limit)
 
 
 def _age_move(job: Job, first_seen_by: datetime | None) -> Move:
@@ -276,15 +284,25 @@ def _retry_at(move: Move, limit: Limit, sums: Mapping[Key, int], now: datetime) 
     return limit.resets_at
 
 
-def _remaining(move: Move, total: int, now: datetime) -> Remaining:
-    limit = move.limit
-    assert limit is not None
-    total = total if move.at_least is None else max(total, move.at_least)
-    left = max(0, limit.ceiling - total) // limit.unit
-    resets_at = limit.resets_at
-    if limit.name is LimitName.REQUESTS_PER_MINUTE:
-        resets_at = from_microseconds(max(total, to_microseconds(now)))
-    return Remaining(name=limit.name, limit=limit.value, remaining=left, resets_at=resets_at)
+def _left(limit: Limit, total: int) -> Remaining:
+    return Remaining(
+        name=limit.name,
+        limit=limit.value,
+        remaining=max(0, limit.ceiling - total) // limit.unit,
+        used=-(-total // limit.unit),
+        resets_at=limit.resets_at,
+    )
+
+
+def _rate_left(plan: Plan, arrival_us: int, now_us: int) -> Remaining:
+    arrival_us = max(arrival_us, now_us)
+    return Remaining(
+        name=LimitName.REQUESTS_PER_MINUTE,
+        limit=plan.requests_per_minute,
+        remaining=max(0, now_us + plan.burst * plan.emission_us - arrival_us) // plan.emission_us,
+        used=None,
+        resets_at=from_microseconds(arrival_us),
+    )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

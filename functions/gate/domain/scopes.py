@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -55,29 +56,38 @@ def plan_scope(caller: str, budget: Budget) -> Scope:
     return Scope(kind=_MICRODOLLARS, account=usage_account(caller), counter=(_MICRODOLLARS,), budget=budget)
 
 
-def token_scope(job: Job, budget: Budget) -> Scope | None:
+def token_scope(owner: str, token_id: str, budget: Budget) -> Scope:
     """A token's money is counted in its owner's account, whose document a hold writes anyway."""
-    if job.token_id is None:
-        return None
-    counter = ("token_microdollars", job.token_id)
-    return Scope(kind="token_budget", account=usage_account(job.caller), counter=counter, budget=budget)
+    counter = ("token_microdollars", token_id)
+    return Scope(kind="token_budget", account=usage_account(owner), counter=counter, budget=budget)
 
 
-def budget_scopes(job: Job, config: GateConfig | None) -> tuple[Scope, ...]:
-    """All scopes are counted whether they have a budget or not, so that one that gets a budget knows what it spent.
+def budget_moves(job: Job, config: GateConfig | None, microdollars: int) -> tuple[Move, ...]:
+    """Return what a job moves in its shard of the budgets, in the periods in which it was held.
 
-    They lie in one document, so that another scope costs no further write.
+    All scopes are counted whether they have a budget or not, so that one that gets a budget knows what it spent. They
+    lie in one document, so that another scope costs no further write.
     """
-    whole, cohort, model = NO_BUDGET, NO_BUDGET, NO_BUDGET
+    budgets = (NO_BUDGET, NO_BUDGET, NO_BUDGET)
     if config:
-        whole = config.budget
-        cohort = config.cohort_budgets.get(Cohort(job.cohort), NO_BUDGET)
-        model = config.model_budgets.get(job.model, NO_BUDGET)
-    return (
-        _shard_scope("budget", job.shard, (_MICRODOLLARS,), whole),
-        _shard_scope("cohort_budget", job.shard, ("cohort_microdollars", job.cohort), cohort),
-        _shard_scope("model_budget", job.shard, ("model_microdollars", job.model), model),
+        of_cohort = config.cohort_budgets.get(Cohort(job.cohort), NO_BUDGET)
+        budgets = (config.budget, of_cohort, config.model_budgets.get(job.model, NO_BUDGET))
+    return _budget_moves((job.shard, job.cohort, job.model), budgets, microdollars, Periods.of(job.held_at))
+
+
+@lru_cache(maxsize=1024)
+def _budget_moves(
+    counted: tuple[int, str, str], budgets: tuple[Budget, Budget, Budget], microdollars: int, at: Periods
+) -> tuple[Move, ...]:
+    """Remembered, because all holds of an hour on one shard move the same, cohort by cohort."""
+    shard, cohort, model = counted
+    whole, of_cohort, of_model = budgets
+    scopes = (
+        _shard_scope("budget", shard, (_MICRODOLLARS,), whole),
+        _shard_scope("cohort_budget", shard, ("cohort_microdollars", cohort), of_cohort),
+        _shard_scope("model_budget", shard, ("model_microdollars", model), of_model),
     )
+    return tuple(money_moves(scopes, microdollars, at))
 
 
 def all_budget_scopes(config: GateConfig) -> tuple[Scope, ...]:
@@ -94,12 +104,10 @@ def _shard_scope(kind: str, shard: int, counter: tuple[str, ...], budget: Budget
     return Scope(kind=kind, account=budget_account(shard), counter=counter, budget=budget, is_bank=shard == 0)
 
 
-def money_moves(scopes: Iterable[Scope | None], microdollars: int, at: Periods) -> list[Move]:
+def money_moves(scopes: Iterable[Scope], microdollars: int, at: Periods) -> list[Move]:
     """Return one move for each scope in each period."""
     moves = []
     for scope in scopes:
-        if scope is None:
-            continue
         budget, account, counter = scope.budget, scope.account, scope.counter
         for name, where, value, ends in (
             ("hour", at.hour, budget.microdollars_per_hour, at.hour_ends),

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -281,11 +282,14 @@ def _select(connection: sqlite3.Connection, what: str, keys: Iterable[str]) -> I
 def _upsert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]], change: str) -> None:
     """Write rows, by a statement for many of them."""
     for some in _batched(rows):
-        places = ",".join([f"({','.join('?' * len(some[0]))})"] * len(some))
-        connection.execute(
-            f"INSERT INTO {table} VALUES {places} ON CONFLICT DO UPDATE SET {change}",  # noqa: S608 - of constants
-            [value for row in some for value in row],
-        )
+        statement = _upsert_of(table, len(some), len(some[0]), change)
+        connection.execute(statement, [value for row in some for value in row])
+
+
+@cache
+def _upsert_of(table: str, rows: int, columns: int, change: str) -> str:
+    places = ",".join([f"({','.join('?' * columns)})"] * rows)
+    return f"INSERT INTO {table} VALUES {places} ON CONFLICT DO UPDATE SET {change}"  # noqa: S608 - of constants
 
 
 def _batched(values: Iterable[_Value]) -> Iterator[list[_Value]]:

@@ -25,10 +25,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (
     account TEXT NOT NULL, counter TEXT NOT NULL, value INTEGER NOT NULL, PRIMARY KEY (account, counter)
 ) WITHOUT ROWID;
+-- Lies in the order of coming: by their ids, rows of a kilobyte would each change another page, and spill over.
 CREATE TABLE IF NOT EXISTS jobs (
     job_id TEXT PRIMARY KEY, caller TEXT NOT NULL, state TEXT NOT NULL,
     held_us INTEGER NOT NULL, expires_us INTEGER NOT NULL, job TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS jobs_by_time ON jobs (held_us);
 CREATE INDEX IF NOT EXISTS jobs_by_caller ON jobs (caller, held_us);
 CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (expires_us) WHERE state IN ('held', 'running');

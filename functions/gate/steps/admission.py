@@ -53,7 +53,7 @@ class Admission:
     def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._denials = DenialMemory()
+        self._denials = DenialMemory(clock)
         self._holding = Holding(ledger=ledger, clock=clock)
 
     async def hold(
@@ -112,10 +112,9 @@ class Admission:
 
     def _recalled(self, job: Job, policy: Policy) -> Denial | None:
         """Return a denial by the caller's plan or by the token's budget that still stands."""
-        now = self._clock.now()
-        denial = self._denials.recall(meter.usage_account(job.caller), policy.plan, now=now)
+        denial = self._denials.recall(meter.usage_account(job.caller), policy.plan)
         if denial is None and job.token_id:
-            denial = self._denials.recall(meter.token_path(job.token_id), policy.token_budget, now=now)
+            denial = self._denials.recall(meter.token_path(job.token_id), policy.token_budget)
         return denial
 
     def _remember(self, denial: Denial, job: Job, policy: Policy) -> None:

@@ -6,9 +6,9 @@ The memory is this instance's own and only ever says no; it forgets on its own, 
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import datetime
 
 from gate.domain.meter import Denial
+from gate.ports import Clock
 
 _REMEMBERED_MAX = 10_000
 
@@ -16,13 +16,16 @@ _REMEMBERED_MAX = 10_000
 class DenialMemory:
     """Denials by account, each valid while its rules are what they were."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._denials: OrderedDict[str, tuple[Denial, object]] = OrderedDict()
 
-    def recall(self, account: str, rules: object, *, now: datetime) -> Denial | None:
+    def recall(self, account: str, rules: object) -> Denial | None:
         """Return the denial that still stands. One made under other rules, or whose time has come, does not."""
-        denial, made_under = self._denials.get(account, (None, None))
-        if denial is None or (now < denial.retry_at and made_under == rules):
+        if account not in self._denials:
+            return None
+        denial, made_under = self._denials[account]
+        if self._clock.now() < denial.retry_at and made_under == rules:
             return denial
         self.forget(account)
         return None

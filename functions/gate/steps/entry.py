@@ -94,7 +94,6 @@ class Entry:
         self._settling = settling
         self._model = model
         self._clock = clock
-        self._log = log
         self._hold_microdollars = model.worst_case_microdollars
         self._unholdable = Unholdable(log)
 
@@ -132,7 +131,6 @@ class Entry:
                     raise kill.refusal(policy.config.kill_level)
                 outcome = await self._hold(job, policy, may_repeat=name.repeats)
             if isinstance(outcome, Admitted):
-                self._log_held(outcome.job)
                 return Held(admitted=outcome, policy=policy, request=request, body=body, keeps_result=name.repeats)
             self._pace.count(paced_as(caller), _READS_TO_REPEAT)
             earlier = await join(outcome.job, digest)
@@ -218,9 +216,6 @@ class Entry:
             if isinstance(outcome, Admitted):
                 left = Settlement.release("The caller went away.")
                 await self._settling.settle(outcome.job, left, reason="cancelled")
-
-    def _log_held(self, job: Job) -> None:
-        self._log.info("job.held", job_id=job.job_id, caller=job.caller, held_microdollars=job.held_microdollars)
 
 
 def _can_be_told_again(earlier: Job, name: JobName) -> bool:

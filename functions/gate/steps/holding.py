@@ -75,9 +75,9 @@ class Holding:
         self._ledger = ledger
         self._clock = clock
         self._sleep = sleep
-        self._empty = DenialMemory()
+        self._empty = DenialMemory(clock)
         """Shards that have nothing left for a kind of job."""
-        self._used_up = DenialMemory()
+        self._used_up = DenialMemory(clock)
         """Kinds of jobs for which all shards together have nothing left."""
         self._borrowing = asyncio.Lock()
         self._config: GateConfig | None = None
@@ -109,10 +109,10 @@ class Holding:
         )
         attempt = _Attempt(job=job, moves=moves, config=policy.config, under_way=under_way)
         for _ in range(_ROUNDS_MAX):
-            if denial := self._recalled(self._used_up, attempt.kind, attempt):
+            if denial := self._used_up.recall(attempt.kind, attempt.config):
                 return Denied(denial=denial)
             outcome = None
-            if not self._recalled(self._empty, attempt.place, attempt):
+            if not self._empty.recall(attempt.place, attempt.config):
                 outcome = await self._try(attempt)
             if outcome is None or _by_budget(outcome):
                 outcome = await self._hold_on_credit(attempt)
@@ -158,9 +158,9 @@ class Holding:
     async def _hold_on_credit(self, attempt: _Attempt) -> Outcome | None:
         """Borrow and hold. None means that somebody else borrowed for this shard meanwhile."""
         async with self._borrowing:
-            if denial := self._recalled(self._used_up, attempt.kind, attempt):
+            if denial := self._used_up.recall(attempt.kind, attempt.config):
                 return Denied(denial=denial)
-            if not self._recalled(self._empty, attempt.place, attempt):
+            if not self._empty.recall(attempt.place, attempt.config):
                 return None
             return await self._borrow_and_hold(attempt)
 
@@ -208,9 +208,6 @@ class Holding:
             if move.limit and move.limit.name.is_budget
         ):
             self._empty.forget(attempt.place)
-
-    def _recalled(self, memory: DenialMemory, key: str, attempt: _Attempt) -> Denial | None:
-        return memory.recall(key, attempt.config, now=self._clock.now())
 
     def _too_many(self, attempt: _Attempt) -> Denied:
         """Others took each time what was borrowed."""

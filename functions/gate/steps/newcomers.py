@@ -35,14 +35,14 @@ class Newcomers:
         self._policies = policies
         self._ledger = ledger
         self._clock = clock
-        self._known = DenialMemory()
+        self._known = DenialMemory(clock)
 
     async def as_known(self, caller: Caller) -> Caller:
         """Return a caller as one of the cohort `new` if this instance knows that they are. Asks no ledger."""
         if caller.cohort is not Cohort.VERIFIED:
             return caller
         config = await self._policies.config()
-        is_new = self._known.recall(caller.uid, config.new_hours, now=self._clock.now())
+        is_new = self._known.recall(caller.uid, config.new_hours)
         return _newcomer(caller) if is_new and config.tells_newcomers else caller
 
     async def remember(self, caller: Caller, denial: Denial) -> Caller:

@@ -95,7 +95,7 @@ class Policies:
             PolicyError: what is needed is missing or malformed, and no good value is known.
             LedgerError: the documents cannot be read.
         """
-        if self._is_fresh(CONFIG_PATH):
+        if self._is_fresh(CONFIG_PATH):  # Then no task is needed to read both at once.
             config, user = await self.config(), await self._user(caller.uid)
         else:
             config, user = await asyncio.gather(self.config(), self._user(caller.uid))

@@ -374,7 +374,8 @@ def test_a_denied_hold_that_is_put_back_leaves_no_trace(plan: Plan, config: Gate
 
 
 def remaining_of(plan: Plan, sums: Mapping[Key, int], now: datetime = NOON) -> dict[LimitName, Remaining]:
-    rows = meter.remaining(meter.limits_of("alice", plan, now=now), sums, now=now)
+    counters = {counter: value for (account, counter), value in sums.items() if account == USAGE}
+    rows = meter.remaining(plan, counters, now=now)
     return {row.name: row for row in rows}
 
 

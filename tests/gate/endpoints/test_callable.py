@@ -590,8 +590,8 @@ def test_an_answer_says_what_was_held_what_was_paid_and_what_is_left() -> None:
     spent = Spent(execution_ms=2_400, start_ms=100, idle_ms=5_000)
     job = make_job(state=JobState.SETTLED, settled_microdollars=120, spent=spent)
     quota = (
-        Remaining(name=LimitName.REQUESTS_PER_DAY, limit=5, remaining=4, resets_at=NOON),
-        Remaining(name=LimitName.CONCURRENCY, limit=2, remaining=2, resets_at=None),
+        Remaining(name=LimitName.REQUESTS_PER_DAY, limit=5, remaining=4, used=1, resets_at=NOON),
+        Remaining(name=LimitName.CONCURRENCY, limit=2, remaining=2, used=0, resets_at=None),
     )
 
     answer = answer_json(Answer(job=job, outputs=[1], quota=quota))
