@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from bench.clients import run_round
 from bench.live import base_environment
+from bench.machine import kept_on
 from bench.processes import running
 from infra.bench.findings import Finding, Goal, table
 from infra.bench.gates import CHECKOUT, hop1, say
@@ -40,7 +38,7 @@ def measure(run: Run) -> Finding:
             load = gate.load(around, one.port)
             first = load.tokens[0]
             requests = [load.request().replace(first.encode(), token.encode()) for token in load.tokens]
-            with _kept_on(run.cores.rest):
+            with kept_on(run.cores.rest):
                 done = run_round(
                     one.port,
                     lambda n: requests[n % _CALLS],
@@ -66,20 +64,6 @@ def measure(run: Run) -> Finding:
     text = f"Each of {_CALLS:,} callers has a token of its own, never seen before.\n\n"
     text += table(("what", "measured"), rows)
     return Finding(part="held", title="Calls that wait for a GPU", day=run.day, text=text, goals=[goal])
-
-
-@contextmanager
-def _kept_on(core: int | None) -> Iterator[None]:
-    """Keep this process, which is the clients, off the gate's core."""
-    if core is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -18,12 +17,10 @@ from hypothesis import strategies as st
 from gate.bootstrap import Store
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.guard.ledger_hours import RECONCILED_PATH, LedgerHour, LedgerHours, added_up, gpu_microdollars, priced_by
-from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent, Tariff
 from gate.ports import Admitted
 from gate.steps.history import jobs_between
-from tests.emulators import firestore_emulator, fresh_project
 from tests.gate.doubles import WatchedLog
 from tests.makers import NOON, make_job, make_model, make_moves
 
@@ -49,19 +46,6 @@ class Reads:
         found = await self._store.jobs(**asked)
         self.jobs_read += len(found)
         return found
-
-
-@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator)])
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
-    if request.param == "firestore":
-        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
-        store: Store = FirestoreLedger(fresh_project())
-    else:
-        store = SqliteLedger(str(tmp_path / "ledger.sqlite3"))
-    yield store
-    await store.close()
 
 
 def hours_of(store: Any, *, tariff: Tariff = TARIFF, log: WatchedLog | None = None) -> LedgerHours:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,28 +15,12 @@ from gate.domain.overhead import OVERHEAD
 from gate.guard.kill_ladder import KillLadder
 from gate.guard.ledger_hours import LedgerHour
 from gate.guard.overhead import of_the_day
-from gate.ledgers.firestore import FirestoreLedger
-from gate.ledgers.sqlite import SqliteLedger
-from tests.emulators import firestore_emulator, fresh_project
 from tests.gate.doubles import WatchedLog, fill
 from tests.guard.makers import make_overhead_count
 from tests.makers import NOON, FakeClock, make_config, make_documents
 
 HOUR = timedelta(hours=1)
 DAY = Periods.of(NOON).day
-
-
-@pytest.fixture(params=["sqlite", pytest.param("firestore", marks=pytest.mark.emulator)])
-async def store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
-    if request.param == "firestore":
-        monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
-        store: Store = FirestoreLedger(fresh_project())
-    else:
-        store = SqliteLedger(str(tmp_path / "ledger.sqlite3"))
-    yield store
-    await store.close()
 
 
 def hour(number: int, microdollars: int, *, unfinished: int = 0) -> LedgerHour:
