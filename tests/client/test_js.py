@@ -186,8 +186,10 @@ def test_a_token_that_expired_in_the_computers_sleep_is_renewed(ann: Client) -> 
     """The SDK believes its own clock; the gate does not."""
     ask(ann, "quota")
     ask(ann, "expire")
-
     assert ask(ann, "quota")["requests_per_day"]["remaining"] > 0
+
+    ask(ann, "expire")
+    assert ask(ann, "stream", inputs=TEXT, options=SHORT)["answer"]["state"] == "settled"
 
 
 def test_a_client_that_is_killed_goes_on_with_its_request(dev: Dev, apps: Apps, tmp_path: Path) -> None:

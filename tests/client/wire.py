@@ -35,6 +35,6 @@ def lossy_wire(target: str) -> Iterator[Wire]:
     try:
         yield Wire(proxy=proxy, port=int(address.rpartition(":")[2]), loop=loop)
     finally:
-        loop.call_soon_threadsafe(proxy.cut)
+        asyncio.run_coroutine_threadsafe(proxy.close(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

@@ -32,11 +32,10 @@ export class TwohopClient {
     await this._signedIn();
     const leaving = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, leaving.signal]) : leaving.signal;
-    const callable = httpsCallable(this._functions, "infer");
+    const request = requestOf(inputs, options);
     try {
-      const { stream, data } = await callable.stream(requestOf(inputs, options), { signal });
-      data.catch(() => {}); // It fails with what the stream fails with, and Node.js ends for what nobody catches.
-      for await (const part of stream) yield part;
+      const { first, parts, data } = await this._withFreshToken(() => this._opened(request, signal));
+      for (let step = first; !step.done; step = await parts.next()) yield step.value;
       return await this._ended(await data, options.signal);
     } catch (error) {
       throw TwohopError.from(error);
@@ -112,6 +111,18 @@ export class TwohopClient {
   async _ended(answer, signal) {
     if (isOver(answer) && !answer.result_url) return answer;
     return { ...answer, ...(await this.result(answer.job_id, { signal })) };
+  }
+
+  /** Open a stream up to its first part, or to what it is refused with. */
+  async _opened(request, signal) {
+    try {
+      const { stream, data } = await httpsCallable(this._functions, "infer").stream(request, { signal });
+      data.catch(() => {}); // It fails with what the stream fails with, and Node.js ends for what nobody catches.
+      const parts = stream[Symbol.asyncIterator]();
+      return { first: await parts.next(), parts, data };
+    } catch (error) {
+      throw TwohopError.from(error);
+    }
   }
 
   async _call(name, data, { signal } = {}) {
