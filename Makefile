@@ -68,13 +68,13 @@ $(VENV)/.torch: gpu_worker/requirements.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed: $(REQUIREMENTS) $(VENV)/.torch
-	@echo '── Installing both hops'
-	$(PIP) install --editable '.[worker]'
+	@echo '── Installing both hops: a minute'
+	@$(PIP) install --quiet --editable '.[worker]'
 	@touch $@
 
 $(VENV)/.installed-test: tests/requirements.txt $(VENV)/.installed
-	@echo '── Installing what the tests need'
-	$(PIP) install --editable '.[test]'
+	@echo '── Installing what the tests need: a minute'
+	@$(PIP) install --quiet --editable '.[test]'
 	@touch $@
 
 .focus/.installed: tests/requirements-focus.txt

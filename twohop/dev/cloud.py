@@ -121,7 +121,7 @@ def _told(cloud: Cloud, *, ledger_microdollars: int, jobs: int) -> str:
         f"idle timeout {endpoint.idle_ms / 1000:g} s",
         "workers": states,
         "queue": f"{len(cloud.queue)} jobs wait; {cloud.retried} were tried again",
-        "bill": f"{_dollars(billed)} for {seconds:,.0f} s of {lives} workers",
+        "bill": f"{_dollars(billed)} for {seconds:,.0f} s of {lives} worker{'s' * (lives != 1)}",
         "ledger": f"{_dollars(ledger_microdollars)} for the workers' part of {jobs} jobs",
         "bill - ledger": f"{_dollars(billed - ledger_microdollars)}",
         "balance": _dollars(cloud.balance_microdollars - billed),
