@@ -23,14 +23,14 @@ async def client(world: ApiWorld) -> AsyncIterator[AsyncInferenceClient]:
         yield AsyncInferenceClient(base_url=f"{url}/models/{MODEL}", token=await world.token())
 
 
-async def test_text_classification(client: AsyncInferenceClient, world: ApiWorld) -> None:
+async def test_labels_come_as_its_client_reads_them(client: AsyncInferenceClient, world: ApiWorld) -> None:
     labels = await client.text_classification("good", top_k=2)
 
     assert [(label.label, label.score) for label in labels] == [("POSITIVE", 0.9), ("NEGATIVE", 0.1)]
     assert world.sent().parameters == {"top_k": 2}
 
 
-async def test_feature_extraction(client: AsyncInferenceClient, world: ApiWorld) -> None:
+async def test_options_beside_the_inputs_are_parameters_too(client: AsyncInferenceClient, world: ApiWorld) -> None:
     """It sends its options beside the inputs, not among the parameters."""
     world.scripted.otherwise = Act(outputs=[0.5, 0.25])
 
@@ -38,13 +38,13 @@ async def test_feature_extraction(client: AsyncInferenceClient, world: ApiWorld)
     assert world.sent().parameters == {"normalize": True, "truncate": True}
 
 
-async def test_text_generation(client: AsyncInferenceClient, world: ApiWorld) -> None:
+async def test_a_text_comes_as_its_client_reads_it(client: AsyncInferenceClient, world: ApiWorld) -> None:
     world.scripted.otherwise = Act(outputs=[{"generated_text": TEXT, "details": generation_details()}])
 
     assert await client.text_generation("Well", max_new_tokens=4) == TEXT
 
 
-async def test_zero_shot_classification(client: AsyncInferenceClient, world: ApiWorld) -> None:
+async def test_zero_shot_labels_come_in_the_apis_shape(client: AsyncInferenceClient, world: ApiWorld) -> None:
     """The pipeline's own shape is another than the inference API's."""
     world.scripted.otherwise = Act(outputs={"sequence": "x", "labels": ["a", "b"], "scores": [0.75, 0.25]})
 
@@ -53,7 +53,7 @@ async def test_zero_shot_classification(client: AsyncInferenceClient, world: Api
     assert [(one.label, one.score) for one in found] == [("a", 0.75), ("b", 0.25)]
 
 
-async def test_question_answering(client: AsyncInferenceClient, world: ApiWorld) -> None:
+async def test_an_answer_comes_as_its_client_reads_it(client: AsyncInferenceClient, world: ApiWorld) -> None:
     world.scripted.otherwise = Act(outputs={"answer": "Clara", "score": 0.9, "start": 11, "end": 16})
 
     answer = await client.question_answering(question="Who?", context="My name is Clara")

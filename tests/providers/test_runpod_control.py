@@ -137,7 +137,7 @@ def test_a_container_has_no_control() -> None:
     assert open_control(settings(PROVIDER="container", CONTAINER_URL="https://host.example/infer")) is None
 
 
-def test_runpod_has_one() -> None:
+def test_runpod_has_switches_and_a_bill() -> None:
     found = open_control(settings(PROVIDER="runpod", RUNPOD_ENDPOINT_ID=ENDPOINT, RUNPOD_API_KEY=API_KEY))
 
     assert isinstance(found, RunPodControl)

@@ -110,7 +110,7 @@ def database() -> Iterator[Database]:
 
 @pytest.mark.parametrize("path", ALICES)
 @pytest.mark.parametrize("role", ROLES)
-def test_get(database: Database, role: str, path: str) -> None:
+def test_who_reads_gets_their_own_and_the_plans_alone(database: Database, role: str, path: str) -> None:
     """One's own documents and the plans, and nothing else."""
     assert database.get(role, path) == (200 if (role, path) in GET else 403)
 
@@ -129,7 +129,9 @@ def test_a_whole_collection(database: Database, operation: str, role: str, colle
     ("collection", "field"), [("jobs", "caller"), ("tokens", "owner"), ("revoked_tokens", "owner")]
 )
 @pytest.mark.parametrize("role", ROLES)
-def test_query_by_owner(database: Database, role: str, collection: str, field: str) -> None:
+def test_a_query_is_allowed_for_nothing_but_ones_own(
+    database: Database, role: str, collection: str, field: str
+) -> None:
     """A query is allowed if its filter leaves nothing but one's own."""
     assert database.query(role, collection, field, "alice") == (200 if role == "alice" else 403)
     assert database.query(role, collection, field, "alice", everywhere=True) == 403

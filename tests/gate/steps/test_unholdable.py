@@ -58,7 +58,7 @@ async def test_each_limit_of_money_is_told_once_by_the_name_it_is_edited_by(
     assert await told(world, caller) == [(name, HELD - 1, HELD)]
 
 
-async def test_so_are_gpu_seconds(world: World) -> None:
+async def test_gpu_seconds_below_one_hold_are_told_of(world: World) -> None:
     held = -(-make_model().worst_case_gpu_ms // 1000)
     await fill(world.ledger, make_documents(make_plan(gpu_seconds_per_day=held - 1)))
 

@@ -24,7 +24,7 @@ def run(*arguments: str, spool: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_says_what_happened(tmp_path: Path) -> None:
+def test_it_says_how_many_jobs_were_answered_and_how(tmp_path: Path) -> None:
     told = run("--jobs", "30", "--fault", "done:lost=0.3", "--seed", "3", "--rtt-ms", "1", spool=tmp_path)
 
     assert told.returncode == 0, told.stderr
