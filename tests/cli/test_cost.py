@@ -69,6 +69,15 @@ def test_nothing_typed_asks_four_questions(folder: Path) -> None:
     assert "5,000 calls on runpod/AMPERE_16" in result.stdout
 
 
+def test_what_was_answered_is_told_as_lines_of_the_file(folder: Path) -> None:
+    """Copied into it, they are the same scenario, and nothing is asked."""
+    asked = types("", answers="5000\n2\n20\nspiky\n")
+    lines = re.findall(r"^    (\w+: \S+)$", asked.stderr, re.MULTILINE)
+    (folder / "twohop-cost.yaml").write_text("\n".join(lines))
+
+    assert types("").stdout == asked.stdout
+
+
 def test_the_bill_fits_80_columns_and_names_every_line(folder: Path) -> None:
     """With its rate, what was free, when the price was read and where."""
     result = types(SMALL)

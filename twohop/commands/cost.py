@@ -110,7 +110,8 @@ def _settings(file: Path | None, typed: dict[str, Any], *, ask: bool) -> Scenari
     needed = {"compute_seconds"} if typed.get("trace") else {"calls_per_month", "compute_seconds"}
     if ask and not needed <= set(typed):
         typed = {**_asked(typed), **typed}
-        hint(f"write these into {_FILE} to be asked no more; every field is in docs/cost.md")
+        hint(f"with these lines in {_FILE} you are asked no more; every field is in docs/cost.md")
+        hint("".join(f"    {name}: {value}\n" for name, value in typed.items()))
     return scenario_of({"calls_per_month": 10_000, "compute_seconds": 1.0, **_deployed(), **typed})
 
 
