@@ -10,6 +10,10 @@ REQUIREMENTS := pyproject.toml $(wildcard functions/requirements*.txt gpu_worker
 # pytorch.org shows for "Linux, Pip, CPU":  make demo TORCH_INDEX=https://…
 TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
 
+# Gates in Python are compared on the system's own interpreter, if it has one of this version: distributions build theirs
+# with profile-guided optimization, as the images that serve functions do, and one that is built without takes longer.
+BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) $(BIN)/python)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo dev test check format emulate bench bench-worker system-packages clean
 
@@ -49,7 +53,7 @@ emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase em
 	@$(BIN)/python -m infra.emulate
 
 bench: $(VENV)/.installed-test  ## Measure hop 1 beside its peers, on a quiet machine (ONLY=cold for one part)
-	@PYTHONPATH=.:functions:gpu_worker $(BIN)/python -m infra.bench $(addprefix --only ,$(ONLY))
+	@PYTHONPATH=.:functions:gpu_worker BENCH_PYTHON=$(BENCH_PYTHON) $(BIN)/python -m infra.bench $(addprefix --only ,$(ONLY))
 
 bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine (ONLY=served for one part)
 	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench $(addprefix --only ,$(ONLY))

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.environments import programs, versions
+from bench.environments import versions
 from bench.figures import ratios
 from bench.live import BenchError
 from bench.machine import drop_caches
 from infra.bench import firestore
 from infra.bench.findings import Finding, Goal, number, spread_text, table, times
-from infra.bench.gates import HERE, OURS, Around, Gate, hop1, hop1_environment, say
+from infra.bench.gates import HERE, OURS, Around, Gate, hop1, hop1_environment, python_programs, say
 from infra.bench.identity import PROJECT
 from infra.bench.run import Run, turns
 from infra.bench.standing import fresh_ledger, standing, surroundings
@@ -82,7 +82,7 @@ def _usual(emulator: str) -> Gate:
 
     return Gate(
         name=USUAL,
-        home=lambda folder: programs("usual", folder, HERE / "peers" / "requirements-usual.txt"),
+        home=lambda folder: python_programs("usual", folder, HERE / "peers" / "requirements-usual.txt"),
         command=lambda home, _port: [
             *(str(home / "functions-framework"), "--target", "infer", "--host", "127.0.0.1"),
             *("--source", str(HERE / "peers" / "usual.py")),

@@ -20,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 OURS = "Twohop's hop 1"
 WORKER_SECRET = "bench" * 8
+PYTHON = os.environ.get("BENCH_PYTHON", sys.executable)
+"""The interpreter of every gate that is written in Python."""
 _PEERS = HERE / "peers"
 _JSON = {"content-type": "application/json"}
 _CHAT = '{"model":"m","messages":[{"role":"user","content":"hello world"}]}'
@@ -62,6 +64,11 @@ class Gate:
     )
 
 
+def python_programs(name: str, folder: Path, requirements: Path) -> Path:
+    """Return where the programs of a gate in Python are, in an environment of `PYTHON`."""
+    return programs(name, folder, requirements, python=PYTHON)
+
+
 def make_gates() -> list[Gate]:
     """Return the gates: ours first."""
     return [hop1(), _portkey(), _litellm(), _tutorial()]
@@ -75,7 +82,7 @@ def hop1(**env: str) -> Gate:
 
     return Gate(
         name=OURS,
-        home=lambda folder: programs("hop1", folder, CHECKOUT / "functions" / "requirements.txt"),
+        home=lambda folder: python_programs("hop1", folder, CHECKOUT / "functions" / "requirements.txt"),
         command=lambda home, _port: [
             *(str(home / "functions-framework"), "--target", "infer", "--host", "127.0.0.1"),
             *("--source", str(HERE / "entry.py")),
@@ -146,7 +153,7 @@ def _litellm() -> Gate:
 
     return Gate(
         name="LiteLLM's proxy",
-        home=lambda folder: programs("litellm", folder, _PEERS / "requirements-litellm.txt"),
+        home=lambda folder: python_programs("litellm", folder, _PEERS / "requirements-litellm.txt"),
         command=lambda home, port: [
             *(str(home / "litellm"), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"),
             *("--telemetry", "False"),
@@ -173,7 +180,7 @@ litellm_settings: {{telemetry: false}}
 def _tutorial() -> Gate:
     return Gate(
         name="FastAPI + JWT + slowapi + Redis",
-        home=lambda folder: programs("tutorial", folder, _PEERS / "requirements-tutorial.txt"),
+        home=lambda folder: python_programs("tutorial", folder, _PEERS / "requirements-tutorial.txt"),
         command=lambda home, port: [
             *(str(home / "uvicorn"), "tutorial:app", "--host", "127.0.0.1", "--port", str(port)),
             *("--app-dir", str(_PEERS), "--no-access-log", "--log-level", "error"),

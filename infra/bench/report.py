@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.environments import build_of
 from bench.machine import this_machine
 from bench.report import write as write_section
 from infra.bench import picture
 from infra.bench.findings import Finding, kept, table
+from infra.bench.gates import PYTHON
 
 PARTS = ("throughput", "refused", "operations", "racing", "cold", "held", "growth", "cost")
 _SECTION = "## The gate"
@@ -39,6 +41,7 @@ def section(found: Sequence[Finding]) -> str:
                 f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}. {machine.system}.",
                 "- Each gate is one process on one core, in an environment of its own, at pinned versions. "
                 "On the other core is all else: the load (`wrk`), Redis, and nginx, which is everybody's upstream.",
+                f"- Gates in Python run on Python {build_of(PYTHON)}.",
                 *versions,
             ]
         ),
