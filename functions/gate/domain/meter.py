@@ -107,12 +107,13 @@ def moves_to_hold(
     add = _Amounts(
         requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
     )
+    at = Periods.of(job.held_at)
     return (
-        *_caller_moves(job.caller, plan, add, job.held_at),
+        *_caller_moves(job, plan, add, at),
         _age_move(job, first_seen_by),
-        *_token_moves(job, token_budget, job.held_microdollars),
+        *_token_moves(job, token_budget, job.held_microdollars, at),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
-        *budget_moves(job, config, job.held_microdollars),
+        *budget_moves(job, config, job.held_microdollars, at),
     )
 
 
@@ -137,11 +138,12 @@ def moves_to_put_back(moves: Iterable[Move]) -> tuple[Move, ...]:
 def moves_to_settle(job: Job, settlement: Settlement) -> tuple[Move, ...]:
     """Return what turns a job's hold into what it really took, in the periods in which it was held."""
     more = settlement.microdollars - job.held_microdollars
+    at = Periods.of(job.held_at)
     return (
         *callers_moves_to_settle(job, settlement),
-        *_token_moves(job, NO_BUDGET, more),
+        *_token_moves(job, NO_BUDGET, more, at),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=-1),
-        *budget_moves(job, None, more),
+        *budget_moves(job, None, more, at),
     )
 
 
@@ -208,15 +210,15 @@ class _Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     emission_us: int = 0
 
 
-def _caller_moves(caller: str, plan: Plan, add: _Amounts, now: datetime) -> list[Move]:
+def _caller_moves(job: Job, plan: Plan, add: _Amounts, at: Periods) -> list[Move]:
     """Return one move for each limit of a plan."""
-    account = usage_account(caller)
+    account = usage_account(job.caller)
     return [
-        _rate_move(account, plan, add.emission_us, to_microseconds(now)),
-        *(
+        _rate_move(account, plan, add.emission_us, to_microseconds(job.held_at)),
+        *[
             Move(account=account, counter=counter, amount=getattr(add, what), limit=limit)
-            for counter, what, limit in _counted(plan, Periods.of(now))
-        ),
+            for counter, what, limit in _counted(plan, at)
+        ],
     ]
 
 
@@ -237,12 +239,11 @@ def _counted(plan: Plan, at: Periods) -> tuple[tuple[tuple[str, ...], str, Limit
     )
 
 
-def _token_moves(job: Job, budget: Budget, microdollars: int) -> list[Move]:
+def _token_moves(job: Job, budget: Budget, microdollars: int, at: Periods) -> list[Move]:
     """Return none for a job that no API token paid for."""
     if job.token_id is None:
         return []
-    scope = token_scope(job.caller, job.token_id, budget)
-    return money_moves([scope], microdollars, Periods.of(job.held_at))
+    return money_moves([token_scope(job.caller, job.token_id, budget)], microdollars, at)
 
 
 def _rate_move(account: str, plan: Plan, emission_us: int, now_us: int) -> Move:

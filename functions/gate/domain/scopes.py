@@ -62,8 +62,8 @@ def token_scope(owner: str, token_id: str, budget: Budget) -> Scope:
     return Scope(kind="token_budget", account=usage_account(owner), counter=counter, budget=budget)
 
 
-def budget_moves(job: Job, config: GateConfig | None, microdollars: int) -> tuple[Move, ...]:
-    """Return what a job moves in its shard of the budgets, in the periods in which it was held.
+def budget_moves(job: Job, config: GateConfig | None, microdollars: int, at: Periods) -> tuple[Move, ...]:
+    """Return what a job moves in its shard of the budgets.
 
     All scopes are counted whether they have a budget or not, so that one that gets a budget knows what it spent. They
     lie in one document, so that another scope costs no further write.
@@ -72,7 +72,7 @@ def budget_moves(job: Job, config: GateConfig | None, microdollars: int) -> tupl
     if config:
         of_cohort = config.cohort_budgets.get(Cohort(job.cohort), NO_BUDGET)
         budgets = (config.budget, of_cohort, config.model_budgets.get(job.model, NO_BUDGET))
-    return _budget_moves((job.shard, job.cohort, job.model), budgets, microdollars, Periods.of(job.held_at))
+    return _budget_moves((job.shard, job.cohort, job.model), budgets, microdollars, at)
 
 
 @lru_cache(maxsize=1024)

@@ -133,7 +133,8 @@ class Batches:
         return {path for (path,) in _select(connection, "SELECT path FROM documents WHERE path", wanted)}
 
     def _read_counters(self, connection: sqlite3.Connection, accounts: set[str]) -> None:
-        unknown = accounts - self._counters.keys()
+        # One by one: a set less a dictionary's keys would go through all that are remembered.
+        unknown = [account for account in accounts if account not in self._counters]
         if not unknown:
             return
         for account in unknown:
@@ -250,11 +251,11 @@ class _Batch:
         """Return each moved counter after the moves."""
         sums: dict[Key, int] = {}
         for move in moves:
-            key = move.key
+            key = account, counter = move.account, move.counter
             if move.at_most is not None:
-                sums[key] = min(move.at_most, self._counters[move.account].get(move.counter, move.at_most))
+                sums[key] = min(move.at_most, self._counters[account].get(counter, move.at_most))
                 continue
-            value = sums[key] if key in sums else self._counters[move.account].get(move.counter, 0)
+            value = sums[key] if key in sums else self._counters[account].get(counter, 0)
             if move.at_least is not None and value < move.at_least:
                 value = move.at_least
             sums[key] = value + move.amount
