@@ -89,7 +89,7 @@ async def test_the_parts_come_in_order_and_the_answer_last(world: World) -> None
 
 
 async def test_it_is_counted_as_the_same_call_without_a_stream_is(world: World) -> None:
-    """7 whole seconds of GPU, as `test_service` adds up."""
+    """7 whole seconds of GPU, as `service.test_answered` adds up."""
     scripted(world)
 
     *_, answer = await gather(world)

@@ -1,0 +1,87 @@
+"""A caller who goes away leaves no hold behind, and pays for no more than was used."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gate.domain.job import Job, JobState
+from tests.gate.world import DAY, HELD, World
+
+
+class TestACallerWhoGoesAway:
+    async def test_while_it_is_held_pays_nothing(self, world: World) -> None:
+        """It was never sent, so the hold is released as soon as it is known to stand."""
+        holding, go_on, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        hold, settle = world.ledger.hold, world.ledger.settle
+
+        async def slow_hold(*arguments: Any, **options: Any) -> Any:
+            holding.set()
+            await go_on.wait()
+            return await hold(*arguments, **options)
+
+        async def watched_settle(*arguments: Any, **options: Any) -> Job:
+            done = await settle(*arguments, **options)
+            released.set()
+            return done
+
+        world.ledger.hold = slow_hold  # type: ignore[method-assign]  # this test's ledger takes its time
+        world.ledger.settle = watched_settle  # type: ignore[method-assign]  # and tells when it is done
+        asking = asyncio.ensure_future(world.infer())
+        await holding.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        go_on.set()
+        await released.wait()
+
+        assert (await world.the_job()).state is JobState.RELEASED
+        assert await world.counter(*DAY, "requests") == 0
+        assert await world.counter("in_flight") == 0
+        assert world.provider.orders == []
+
+    async def test_while_it_runs_leaves_a_hold_that_is_swept(self, world: World) -> None:
+        """Whether it ran on is not known, so it pays the hold."""
+        world.provider.let_go.clear()
+        asking = asyncio.ensure_future(world.infer())
+        await world.provider.handed_over.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert (await world.the_job()).state is JobState.HELD
+        world.clock.advance(minutes=10)
+
+        assert await world.sweeper().sweep() == 1
+        assert (await world.the_job()).settled_microdollars == HELD
+
+    async def test_while_it_is_settled_changes_nothing_about_it(self, world: World) -> None:
+        """The settlement goes on without them."""
+        settling, go_on, settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        settle = world.ledger.settle
+
+        async def slow_settle(*arguments: Any, **options: Any) -> Job:
+            settling.set()
+            await go_on.wait()
+            done = await settle(*arguments, **options)
+            settled.set()
+            return done
+
+        world.ledger.settle = slow_settle  # type: ignore[method-assign]  # this test's ledger takes its time
+        asking = asyncio.ensure_future(world.infer())
+        await settling.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        go_on.set()
+        await settled.wait()
+
+        assert await world.counter(*DAY, "microdollars") == 1_127
+
+    async def test_after_joining_does_not_take_along_who_runs_it(self, world: World) -> None:
+        """The one that holds the job goes on."""
+        world.provider.let_go.clear()
+        first = asyncio.ensure_future(world.infer(idempotency_key="k"))
+        await world.provider.handed_over.wait()
+        second = asyncio.ensure_future(world.infer(idempotency_key="k"))
+        await world.ledger.job_read.wait()
+        second.cancel()
+        world.provider.let_go.set()
+
+        assert (await first).job.state is JobState.SETTLED
