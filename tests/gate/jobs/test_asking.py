@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gate.errors import (
-    JobNotFoundError,
-)
+from gate.errors import JobNotFoundError
 from tests.gate.jobs.acts import BOB, submitted
 from tests.gate.world import ALICE, World
 

@@ -8,9 +8,7 @@ import msgspec
 import pytest
 
 from gate.domain.job import JobState
-from gate.errors import (
-    ProviderUnavailableError,
-)
+from gate.errors import ProviderUnavailableError
 from gate.provider import ProviderState
 from tests.gate.doubles import completed, failed, running
 from tests.gate.jobs.acts import TOOK, submitted

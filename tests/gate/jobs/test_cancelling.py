@@ -8,10 +8,7 @@ import pytest
 
 from gate.domain.job import JobState
 from gate.domain.request import InferRequest
-from gate.errors import (
-    JobCancelledError,
-    ProviderUnavailableError,
-)
+from gate.errors import JobCancelledError, ProviderUnavailableError
 from gate.provider import ProviderState
 from tests.gate.doubles import completed, running
 from tests.gate.jobs.acts import TOOK, busy, handed_over, infer, submit, submitted

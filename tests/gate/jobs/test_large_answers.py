@@ -8,9 +8,7 @@ import msgspec
 import pytest
 
 from gate.domain.job import RESULT_BYTES_MAX
-from gate.errors import (
-    ResultStoreError,
-)
+from gate.errors import ResultStoreError
 from gate.steps.results import Link
 from tests.gate.doubles import completed
 from tests.gate.jobs.acts import TOOK, submitted

@@ -8,13 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gate.domain.job import JobState
-from gate.errors import (
-    ConflictError,
-    LedgerError,
-    ProviderTimeoutError,
-    ProviderUnavailableError,
-    UnsupportedError,
-)
+from gate.errors import ConflictError, LedgerError, ProviderTimeoutError, ProviderUnavailableError, UnsupportedError
 from gate.provider import ProviderState
 from tests.gate.doubles import Script, completed, running
 from tests.gate.jobs.acts import submit, submitted

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from gate.domain.job import JobState
-from gate.errors import (
-    ProviderUnavailableError,
-)
+from gate.errors import ProviderUnavailableError
 from gate.provider import ProviderState
 from tests.gate.doubles import completed, running
 from tests.gate.jobs.acts import TOOK, submit, submitted

@@ -10,10 +10,7 @@ import pytest
 from gate.domain.job import JobState
 from gate.provider import ProviderState
 from gate.wire import WorkBody
-from tests.gate.doubles import (
-    completed,
-    running,
-)
+from tests.gate.doubles import completed, running
 from tests.gate.world import DAY, HELD, World, set_plan
 from tests.makers import NOON
 

@@ -19,11 +19,7 @@ from gate.errors import (
 )
 from gate.ports import Admitted, Denied, Repeated
 from gate.provider import ProviderState, ProviderUsage
-from tests.gate.doubles import (
-    completed,
-    failed,
-    running,
-)
+from tests.gate.doubles import completed, failed, running
 from tests.gate.world import DAY, HELD, World
 
 

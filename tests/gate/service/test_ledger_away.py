@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gate.domain.job import JobState
-from gate.errors import (
-    LedgerError,
-    ProviderUnavailableError,
-)
+from gate.errors import LedgerError, ProviderUnavailableError
 from tests.gate.world import DAY, HELD, World
 
 

@@ -6,16 +6,9 @@ import asyncio
 
 import pytest
 
-from gate.errors import (
-    ProviderUnavailableError,
-)
+from gate.errors import ProviderUnavailableError
 from gate.ports import Credentials
-from tests.gate.doubles import (
-    Step,
-    completed,
-    failed,
-    running,
-)
+from tests.gate.doubles import Step, completed, failed, running
 from tests.gate.world import HELD, PAYLOAD, World
 
 

@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gate.domain.meter import Remaining
-from gate.errors import (
-    ForbiddenError,
-    UnauthenticatedError,
-)
+from gate.errors import ForbiddenError, UnauthenticatedError
 from gate.ports import Credentials
-from tests.gate.doubles import (
-    fill,
-)
+from tests.gate.doubles import fill
 from tests.gate.world import World
 
 

@@ -8,18 +8,9 @@ from typing import Any
 import pytest
 
 from gate.domain.answer import Answer
-from gate.errors import (
-    ForbiddenError,
-    GateError,
-    InvalidRequestError,
-    QuotaExceededError,
-    UnauthenticatedError,
-)
+from gate.errors import ForbiddenError, GateError, InvalidRequestError, QuotaExceededError, UnauthenticatedError
 from gate.ports import Credentials
-from tests.gate.doubles import (
-    fill,
-    of_type,
-)
+from tests.gate.doubles import fill, of_type
 from tests.gate.world import ANONYMOUS, World, set_plan
 from tests.makers import make_config, make_documents
 

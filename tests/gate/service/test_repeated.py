@@ -20,11 +20,7 @@ from gate.errors import (
 )
 from gate.ports import Credentials
 from gate.steps import joining
-from tests.gate.doubles import (
-    Step,
-    completed,
-    failed,
-)
+from tests.gate.doubles import Step, completed, failed
 from tests.gate.world import ALICE, DAY, PAYLOAD, World, set_plan
 
 
