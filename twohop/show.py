@@ -127,7 +127,7 @@ def jobs_table(jobs: Sequence[Job], *, now: datetime | None = None, of_one_calle
     ]
     # A gate mostly serves one model: said once, it leaves the line to a caller's id, which has 28 characters.
     model = f"model {models[0]}; " if len(models) == 1 else ""
-    made = table(*(column for column, _ in columns), caption=f"{model}held and settled in micro-dollars")
+    made = table(*(column for column, _ in columns), caption=f"{model}held and settled in µ$")
     for job in jobs:
         made.add_row(*(cell(job) for _, cell in columns), style=_STYLES.get(job.state))
     return made
