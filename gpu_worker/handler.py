@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +30,7 @@ from worker.batching.request import Sink
 from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
+from worker.hardware.failures import end_soon
 from worker.jobs.parts import Parts
 from worker.jobs.service import Service
 from worker.libraries import tell_libraries
@@ -41,8 +41,6 @@ from worker.settings import Settings
 StreamHandler = Callable[[dict[str, Any]], AsyncIterator[Any]]
 
 _SDK_ARGUMENTS = ("--rp_serve_api", "--test_input")
-_BROKEN_SECONDS = 2.0
-"""How long the SDK has to send the last results once the device is broken; its own loop would go on for ever."""
 
 
 class Handler(Protocol):
@@ -156,7 +154,8 @@ def _unfinished() -> wire.WorkResult:
 
 def _run_sdk(settings: Settings, began_ms: float) -> int:
     log = EventLog()
-    service = Service(settings, clock=SystemClock(), log=log, on_broken=_end_soon)
+    # The SDK's loop would go on for ever with a device that is broken.
+    service = Service(settings, clock=SystemClock(), log=log, on_broken=end_soon)
     try:
         log.info("worker.ready", start_ms=service.load(lambda: open_engine(settings), began_ms=began_ms).result())
     except Exception as exc:  # whatever it was is in the log, with its traceback
@@ -172,10 +171,6 @@ def _run_sdk(settings: Settings, began_ms: float) -> int:
         {"handler": handler, "concurrency_modifier": lambda _: jobs_max, "return_aggregate_stream": True}
     )
     return 0
-
-
-def _end_soon() -> None:
-    threading.Timer(_BROKEN_SECONDS, os._exit, (1,)).start()
 
 
 if __name__ == "__main__":

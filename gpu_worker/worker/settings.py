@@ -166,8 +166,8 @@ class Settings:
             task=_task(env),
             languages=_languages(env),
             host=_text(env, "HOST", "127.0.0.1"),
-            port=_number(env, "PORT", 8000, least=0),
-            stop_seconds_max=_number(env, "STOP_SECONDS_MAX", 30, least=0),
+            port=number(env, "PORT", 8000, least=0),
+            stop_seconds_max=number(env, "STOP_SECONDS_MAX", 30, least=0),
             limits=_limits(env),
             hardware=_hardware(env),
             metrics=_choice(env, "METRICS", _Switch.ON) is _Switch.ON,
@@ -178,13 +178,13 @@ class Settings:
 
 def _limits(env: Mapping[str, str]) -> Limits:
     return Limits(
-        body_bytes_max=_number(env, "BODY_BYTES_MAX", Limits().body_bytes_max, least=1),
-        jobs_max=_number(env, "JOBS_MAX", Limits().jobs_max, least=1),
-        items_max=_number(env, "ITEMS_MAX", Limits().items_max, least=1),
-        item_chars_max=_number(env, "ITEM_CHARS_MAX", Limits().item_chars_max, least=1),
-        batch_tokens_max=_number(env, "BATCH_TOKENS_MAX", Limits().batch_tokens_max, least=1),
-        cache_tokens_max=_number(env, "CACHE_TOKENS_MAX", Limits().cache_tokens_max, least=1),
-        batch_ms_max=_number(env, "BATCH_MS_MAX", Limits().batch_ms_max, least=1),
+        body_bytes_max=number(env, "BODY_BYTES_MAX", Limits().body_bytes_max, least=1),
+        jobs_max=number(env, "JOBS_MAX", Limits().jobs_max, least=1),
+        items_max=number(env, "ITEMS_MAX", Limits().items_max, least=1),
+        item_chars_max=number(env, "ITEM_CHARS_MAX", Limits().item_chars_max, least=1),
+        batch_tokens_max=number(env, "BATCH_TOKENS_MAX", Limits().batch_tokens_max, least=1),
+        cache_tokens_max=number(env, "CACHE_TOKENS_MAX", Limits().cache_tokens_max, least=1),
+        batch_ms_max=number(env, "BATCH_MS_MAX", Limits().batch_ms_max, least=1),
     )
 
 
@@ -273,7 +273,12 @@ def _text(env: Mapping[str, str], name: str, default: str) -> str:
     return env.get(name, "").strip() or default
 
 
-def _number(env: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+def number(env: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    """Return a setting that is a whole number.
+
+    Raises:
+        SettingsError: it is none, or less than it may be.
+    """
     value = _text(env, name, str(default))
     if not (value.isascii() and value.isdecimal()) or int(value) < least:
         raise SettingsError(f"{name}={value!r} is not a whole number of {least} or more")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.errors import SettingsError
 from worker.queue.link.address import Address
+from worker.settings import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,17 +45,10 @@ class QueueSettings:
             address=Address.from_env(env),
             jobs_max=jobs_max,
             stop_seconds_max=stop_seconds_max,
-            jobs_least=_number(env, "JOBS_LEAST", 1),
-            soon_ms=_number(env, "JOBS_SOON_MS", 500),
-            ping_seconds=_number(env, "RUNPOD_PING_INTERVAL", 10_000) / 1_000,
-            retry_seconds=_number(env, "QUEUE_RETRY_MS", 200) / 1_000,
-            resend_seconds=_number(env, "QUEUE_RESEND_MS", 10_000) / 1_000,
+            jobs_least=number(env, "JOBS_LEAST", 1, least=1),
+            soon_ms=number(env, "JOBS_SOON_MS", 500, least=1),
+            ping_seconds=number(env, "RUNPOD_PING_INTERVAL", 10_000, least=1) / 1_000,
+            retry_seconds=number(env, "QUEUE_RETRY_MS", 200, least=1) / 1_000,
+            resend_seconds=number(env, "QUEUE_RESEND_MS", 10_000, least=1) / 1_000,
             spool=Path(env.get("QUEUE_SPOOL", "").strip() or Path(tempfile.gettempdir()) / "twohop-spool"),
         )
-
-
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
-    value = env.get(name, "").strip() or str(default)
-    if not (value.isascii() and value.isdecimal()) or int(value) < 1:
-        raise SettingsError(f"{name}={value!r} is not a whole number of 1 or more")
-    return int(value)
