@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 import httpx
+import msgspec
 from starlette.types import ASGIApp
 
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
@@ -63,8 +63,7 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hop1:
+class Hop1(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `main.py` opens a door to."""
 
     settings: Settings

@@ -16,10 +16,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import httpx
+import msgspec
 
 from gate._connection import Connection, Origin
 
@@ -204,8 +204,7 @@ class _Answer(httpx.AsyncByteStream):
             self._connections._put(connection)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True, kw_only=True):
     """An address, as the wire needs it."""
 
     origin: Origin

@@ -7,13 +7,13 @@ An optional power: hop 1 answers callers without it. The kill ladder, the watchd
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     """The workers of an endpoint, and the bounds within which the provider starts and ends them."""
 
     workers_min: int
@@ -36,8 +36,7 @@ class Capacity:
         return self.running + self.idle + self.initializing + self.throttled + self.unhealthy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BillingRecord:
+class BillingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider billed for an endpoint in a span of time."""
 
     begins: datetime

@@ -9,8 +9,9 @@ The same functions serve the hold and the settlement, so the two cannot disagree
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import date
+
+import msgspec
 
 from gate import prices
 from gate.errors import SettingsError
@@ -21,8 +22,7 @@ _NANODOLLARS_PER_MICRODOLLAR = 1_000
 _MS_PER_HOUR = 3_600_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuPrice:
+class GpuPrice(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider bills for one kind of hardware."""
 
     hardware: str
@@ -57,8 +57,7 @@ class GpuPrice:
         return _ceil_div(self.nanodollars(milliseconds), _NANODOLLARS_PER_MICRODOLLAR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatePrice:
+class GatePrice(msgspec.Struct, frozen=True, kw_only=True):
     """What Google bills for hop 1's own part in a job."""
 
     nanodollars_per_invocation: int
@@ -70,8 +69,7 @@ class GatePrice:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operations:
+class Operations(msgspec.Struct, frozen=True, kw_only=True):
     """What hop 1 does for one job, counted as if no other shared what it reads."""
 
     invocations: int = 1
@@ -101,8 +99,7 @@ def of_a_wait(wait_ms: int) -> Operations:
     return Operations(invocations=0, reads=wait_ms // MS_PER_LOOK, writes=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """The time that one job pays for, in milliseconds, useful or not."""
 
     execution_ms: int
@@ -122,8 +119,7 @@ class Spent:
     """That went through the model. They cost nothing by themselves; callers are told them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tariff:
+class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     """Turns time into money for one model on one kind of hardware.
 
     The rule (ADR 0006): the jobs of a worker together pay its billed life, from its start to the end of its idle

@@ -6,9 +6,10 @@ Each port has one contract suite under `tests/contract`, which every adapter pas
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
+
+import msgspec
 
 from gate.domain.job import HandOver, Job, Settlement
 from gate.domain.lending import Shards
@@ -24,16 +25,14 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What a request brought to show who is asking; nothing of it is checked yet."""
 
     bearer: str | None = None
     app_check: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asking, verified."""
 
     uid: str
@@ -69,8 +68,7 @@ class CallerVerifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """The hold stands. `job` carries the version that settling it needs."""
 
     job: Job
@@ -78,15 +76,13 @@ class Admitted:
     """Each moved counter after this hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """The hold does not stand, and no counter keeps anything of it."""
 
     denial: Denial
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated:
+class Repeated(msgspec.Struct, frozen=True, kw_only=True):
     """A job of this id exists already; nothing moved."""
 
     job: Job

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
+
+import msgspec
 
 
 class ProviderState(StrEnum):
@@ -30,8 +31,7 @@ class ProviderState(StrEnum):
         return self not in (ProviderState.QUEUED, ProviderState.RUNNING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate asks a provider to do."""
 
     job_id: str
@@ -47,8 +47,7 @@ class Order:
     """The provider starts no worker for it, where it knows how to: it waits for one that there is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifeUsage:
+class LifeUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What a job pays of its worker's life beside the start, in milliseconds; see `wire.WorkUsage`."""
 
     share_ms: int
@@ -57,8 +56,7 @@ class LifeUsage:
     """What the worker's earlier jobs were told, their starts and gaps included."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderUsage:
+class ProviderUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider and the worker report that a job took, in milliseconds."""
 
     execution_ms: int
@@ -73,8 +71,7 @@ class ProviderUsage:
     """That went through the model; 0 if the provider does not say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderJob:
+class ProviderJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job as its provider sees it."""
 
     provider_job_id: str
@@ -92,8 +89,7 @@ class ProviderJob:
     """Of one that runs, from handing it over to a worker taking it; None if the provider does not say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderHealth:
+class ProviderHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider says about an endpoint."""
 
     ready: bool
@@ -103,8 +99,7 @@ class ProviderHealth:
     """How often a job was started again, since the endpoint was made; None where the provider does not say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider can do, as data."""
 
     name: str
@@ -171,8 +166,7 @@ class Provider(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """What a job made before its end."""
 
     text: str = ""

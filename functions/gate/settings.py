@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from gate.environment import Environment, Secret, need
 from gate.errors import SettingsError
@@ -51,15 +52,14 @@ class AppCheckMode(StrEnum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that the gate is told from outside."""
 
     project: str
     ledger: LedgerKind
     sqlite_path: str
     sign_in: SignInKind
-    dev_sign_in_secret: Secret = field(repr=False)
+    dev_sign_in_secret: Secret
     check_revoked: bool
     """Ask Firebase at each request whether the session was revoked: one more call, and up to an hour sooner."""
     app_check: AppCheckMode
@@ -68,8 +68,8 @@ class Settings:
     project_number: str
     provider: str
     """Who runs the worker: a name of `gate.providers.PROVIDERS`, whose settings are read by itself."""
-    worker_secret: Secret = field(repr=False)
-    token_secrets: tuple[Secret, ...] = field(repr=False)
+    worker_secret: Secret
+    token_secrets: tuple[Secret, ...]
     """They sign API tokens: the first makes new ones, all are believed. None: there are no API tokens."""
     model: str
     hardware: str
@@ -100,7 +100,7 @@ class Settings:
     allowed_origins: tuple[str, ...]
     auth_emulator: bool
     deployed: bool
-    environment: Environment = field(repr=False)
+    environment: Environment
     """What all of this was read from; a provider reads its own settings there."""
 
     @classmethod

@@ -5,8 +5,9 @@ It is made by the scheduled functions alone, so that a call's cold start does no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from gate.bootstrap import Hop1, alarm_of, hop1
 from gate.control import ProviderControl
@@ -24,8 +25,7 @@ from gate.providers import open_control
 from gate.settings import Settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watchroom:
+class Watchroom(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a schedule runs."""
 
     alarm: Alarm

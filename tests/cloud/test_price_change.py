@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+from msgspec.structs import replace
 
 from gate.domain.job import Settlement
 from gate.guard.alarm import Alarm

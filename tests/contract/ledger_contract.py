@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from gate.domain import meter
 from gate.domain.job import HandOver, Job, JobState, Settlement

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gate.callers.api_tokens import ApiTokenVerifier, LiveTokenVerifier
 from gate.domain.api_token import TokenSigner, is_token

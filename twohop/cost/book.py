@@ -49,7 +49,7 @@ class Book:
         """Return the book with one price multiplied, rounded up to a nano-dollar."""
         if name == GPU:
             per_hour = _ceil(self.gpu.nanodollars_per_hour * factor)
-            return replace(self, gpu=replace(self.gpu, nanodollars_per_hour=per_hour))
+            return replace(self, gpu=msgspec.structs.replace(self.gpu, nanodollars_per_hour=per_hour))
         priced = self.items[name]
         rate = msgspec.structs.replace(
             priced.rate,

@@ -92,7 +92,7 @@ def shocked(base: Forecast, shock: Shock) -> int | None:
     if shock.bills_starts:
         if book.gpu.bills_start and book.gpu.bills_image_pull:
             return None
-        billed = replace(book, gpu=replace(book.gpu, bills_start=True, bills_image_pull=True))
+        billed = replace(book, gpu=msgspec.structs.replace(book.gpu, bills_start=True, bills_image_pull=True))
         return forecast(base.scenario, billed).microdollars
     if ALWAYS_ON in shock.prices and not base.scenario.workers_min:
         return None

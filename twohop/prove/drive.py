@@ -7,10 +7,11 @@ import io
 import random
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+import msgspec
 
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest
@@ -217,7 +218,7 @@ def _tell_of_ends(cloud: Cloud, gate: Gate, log: EventLog) -> None:
 def _prices(percent: int) -> list[tuple[float, GpuPrice]]:
     """Return a price that rises to the one that hop 1 counts with."""
     full = MODEL.tariff.gpu
-    other = replace(full, nanodollars_per_hour=full.nanodollars_per_hour * percent // 100)
+    other = msgspec.structs.replace(full, nanodollars_per_hour=full.nanodollars_per_hour * percent // 100)
     return [(0.0, other), (_PRICE_CHANGES_MS, full)]
 
 

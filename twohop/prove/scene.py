@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gate.domain.model import ServedModel
 from gate.domain.plan import STARTER_PLANS
@@ -13,7 +13,7 @@ from gate.money import Tariff, gate_price, gpu_price
 from twohop.cloud.virtual import EPOCH
 
 SECRET = b"a-secret-of-the-proof-and-nothing-else"
-PLAN = msgspec.structs.replace(
+PLAN = replace(
     STARTER_PLANS["free"],
     requests_per_minute=600_000,
     burst=100_000,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NewType
+
+import msgspec
 
 from gate.domain.plan import Cohort
 from gate.errors import UnauthenticatedError
@@ -20,8 +21,7 @@ _RESERVED = re.compile(r"^(\.{1,2}|__.*__)$")
 """Names that Firestore does not give to documents."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-in that holds until it expires."""
 
     caller: Caller

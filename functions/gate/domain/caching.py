@@ -13,8 +13,9 @@ different inputs end at different times, or all of a model's traffic would miss 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from gate.domain.request import InferRequest
 
@@ -24,8 +25,7 @@ _CACHED_ROUNDS_MAX = 2
 """The same for a kept answer that is none: an error is not given again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobName:
+class JobName(msgspec.Struct, frozen=True, kw_only=True):
     """A name that a caller's request may go by."""
 
     text: str

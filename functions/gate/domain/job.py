@@ -12,7 +12,6 @@ Nothing leaves a final state, which is what makes settling and releasing idempot
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,7 +38,6 @@ class JobState(StrEnum):
         return self not in (JobState.HELD, JobState.RUNNING)
 
 
-# Each call makes five of these two, and a struct is changed in a tenth of a dataclass's time (ADR 0008).
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job, as the ledger keeps it. All that `meter` needs to undo its hold is in it."""
 
@@ -114,8 +112,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
+class HandOver(msgspec.Struct, frozen=True, kw_only=True):
     """Where a job runs that no call is held open for, and when to look after it."""
 
     provider_job_id: str

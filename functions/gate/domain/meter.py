@@ -12,7 +12,6 @@ burst. It is exact for any number of instances and needs no read.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -63,8 +62,7 @@ _RATE = ("rate_tat_us",)
 _SETTLEMENT_RETRY = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
+class Denial(msgspec.Struct, frozen=True, kw_only=True):
     """No, because of this limit, until then."""
 
     limit: Limit

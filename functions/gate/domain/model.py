@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gate.money import Spent, Tariff
 
@@ -10,8 +10,7 @@ _WIND_UP_MS = 20_000
 """How long hop 1 may be busy with a job after its wait: cancelling it, and asking what it took."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedModel:
+class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model that callers may name, and what a job of it may cost."""
 
     name: str

@@ -14,7 +14,6 @@ import math
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -40,8 +39,7 @@ class Envelope(msgspec.Struct, Generic[_Payload], frozen=True, forbid_unknown_fi
     data: _Payload
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[_Payload]):
+class Call(msgspec.Struct, Generic[_Payload], frozen=True, kw_only=True):
     """What a handler is given."""
 
     caller: Caller

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -22,8 +21,7 @@ from gate.service import Gate
 from gate.tokens import Tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callables:
+class Callables(msgspec.Struct, frozen=True, kw_only=True):
     """The doors by their names."""
 
     infer: ASGIApp

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from gate.endpoints.cors import Origins
 from gate.log import EventLog
 from gate.ports import CallerVerifier
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
+class Entrance(msgspec.Struct, frozen=True, kw_only=True):
     """What every door needs before it lets anybody in."""
 
     verifier: CallerVerifier

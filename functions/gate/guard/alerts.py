@@ -12,7 +12,6 @@ when the observation is better by a margin: `Observation.severity_falling`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
@@ -46,8 +45,7 @@ _RANK = {Severity.FINE: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 _RAISED = {AlertState.WARNED: 1, AlertState.CRITICAL: 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of one thing that there is an alert for."""
 
     alert: str
@@ -55,7 +53,7 @@ class Observation:
     severity: Severity
     text: str
     """One sentence for the operator, with what to do about it."""
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = msgspec.field(default_factory=dict)
     severity_falling: Severity | None = None
     """The severity for an alert that is raised already, never below `severity`; None if it is the same."""
 
@@ -85,8 +83,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """The last changes, newest first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator is told: one change of one alert."""
 
     message_id: str

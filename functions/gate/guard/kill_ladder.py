@@ -8,7 +8,6 @@ kill_history/{time}-{level}   one document for each change, never changed again
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -70,8 +69,7 @@ class KillRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What was done about the billing account."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the level, as the history keeps it."""
 
     at: datetime

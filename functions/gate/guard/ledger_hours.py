@@ -7,12 +7,12 @@ in which a job was still held or running, or that nobody has read, are read. So 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from gate.domain.job import Job, JobState
 from gate.guard.documents import to_document

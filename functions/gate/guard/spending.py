@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from gate.domain import meter
 from gate.domain.limits import Periods
 from gate.ports import Ledger
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spending:
+class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """Micro-dollars of the running day and month, with what is held for jobs in flight."""
 
     day_microdollars: int

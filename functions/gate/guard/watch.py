@@ -6,7 +6,6 @@ Each check gives one observation, whether or not there is something to tell, so 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -28,8 +27,7 @@ _FALLING_PERCENT = 5
 """How far a share has to fall below a threshold before its alert is lowered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one look saw. None where it could not be asked."""
 
     at: datetime
@@ -44,8 +42,7 @@ class Sighting:
     """The kill level has set the provider's workers to zero."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What the settings say that workers do."""
 
     start_seconds_max: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from gate.domain.meter import Key, Move
 from gate.errors import LedgerError
@@ -13,16 +14,14 @@ SCHEMA_VERSION = {"schema_version": 1}
 """Every document carries it, so that a later layout can tell an older one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Create:
+class Create(msgspec.Struct, frozen=True, kw_only=True):
     """Make a document that must not exist yet."""
 
     path: str
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, kw_only=True):
     """Change fields of a document that must still be at this version."""
 
     path: str
@@ -32,32 +31,28 @@ class Update:
     """Names of fields to delete."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
+class Touch(msgspec.Struct, frozen=True, kw_only=True):
     """Change fields of a document that must be there, at whichever version."""
 
     path: str
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replace:
+class Replace(msgspec.Struct, frozen=True, kw_only=True):
     """Write a whole document, whatever was there before."""
 
     path: str
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, kw_only=True):
     """Remove a document that must still be at this version; without one, it must only be there."""
 
     path: str
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class Count(msgspec.Struct, frozen=True, kw_only=True):
     """Move counters of one account, which comes into being if need be, and delete the fields to forget."""
 
     account: str
@@ -70,18 +65,16 @@ class Count:
 Write = Create | Update | Touch | Replace | Delete | Count
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """A commit that took."""
 
     version: str
     """Of the document that its first write is about."""
-    sums: Mapping[Key, int] = field(default_factory=dict)
+    sums: Mapping[Key, int] = msgspec.field(default_factory=dict)
     """Each moved counter after it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A document as it was read."""
 
     name: str

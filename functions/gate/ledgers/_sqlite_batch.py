@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -37,8 +36,7 @@ WHERE documents.path = touched.path
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """To hold a job, if its sums allow it and the documents that it requires are there."""
 
     job: Job
@@ -51,24 +49,21 @@ class Hold:
         return self.job.job_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class Note(msgspec.Struct, frozen=True, kw_only=True):
     """To note where a held job runs."""
 
     job_id: str
     handover: HandOver
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskToCancel:
+class AskToCancel(msgspec.Struct, frozen=True, kw_only=True):
     """To note that a job's caller wants it stopped."""
 
     job_id: str
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True, kw_only=True):
     """To end a held or running job."""
 
     job_id: str

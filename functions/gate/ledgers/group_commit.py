@@ -21,9 +21,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+import msgspec
 
 from gate.errors import GateError, LedgerError
 
@@ -60,8 +61,7 @@ class Together(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Item:
+class _Item(msgspec.Struct, frozen=True, kw_only=True):
     future: asyncio.Future[Any] | None = None
     work: _Work | None = None
     asked: Any = None

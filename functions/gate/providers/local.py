@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import timedelta
 
 import httpx
+from msgspec.structs import replace
 
 from gate.errors import ProviderError, ProviderUnavailableError
 from gate.ports import Clock

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TypedDict
 from urllib.parse import quote
 
 import httpx
+from msgspec.structs import replace
 
 from gate.environment import Environment
 from gate.errors import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import datetime
+
+import msgspec
 
 from gate.errors import ProviderError, ProviderTimeoutError, ProviderUnavailableError
 from gate.log import EventLog
@@ -19,12 +20,11 @@ _POLL_GROWTH = 1.5
 Sleep = Callable[[float], Awaitable[None]]
 
 
-@dataclass(slots=True, kw_only=True)
-class Sight:
+class Sight(msgspec.Struct, kw_only=True):
     """What was last seen of a job that somebody may have to stop."""
 
     job: ProviderJob | None = None
-    known: asyncio.Event = field(default_factory=asyncio.Event)
+    known: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Set once its provider's name for it is known."""
 
     def of(self, job: ProviderJob) -> ProviderJob:

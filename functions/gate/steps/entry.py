@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from gate.domain import kill
 from gate.domain.caching import JobName, names_of
@@ -42,8 +43,7 @@ Join = Callable[[Job, str], Awaitable[Job]]
 """Returns the job that a request repeats, as the one who asks wants it: now, or at its end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose job is held: it may run now."""
 
     admitted: Admitted
@@ -60,8 +60,7 @@ class Held:
         return self.admitted.job
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose job another one started. Nothing was counted."""
 
     job: Job

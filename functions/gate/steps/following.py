@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.model import ServedModel

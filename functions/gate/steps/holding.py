@@ -15,7 +15,6 @@ import asyncio
 import random
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
 
@@ -41,15 +40,13 @@ put back; when two looks see the same, nobody is about to put anything back."""
 _RETRY = timedelta(seconds=1)
 
 
-@dataclass(slots=True)
-class UnderWay:
+class UnderWay(msgspec.Struct):
     """The last hold that the ledger was asked for. It goes on to its end, though its caller may have gone away."""
 
     hold: asyncio.Future[Outcome] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
+class _Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """A job on a shard, with what its hold moves there."""
 
     job: Job

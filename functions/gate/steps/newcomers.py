@@ -9,8 +9,9 @@ own document, and returns it. An instance remembers its newcomers, so only their
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from gate.domain import meter
 from gate.domain.meter import Denial

@@ -5,9 +5,8 @@ When in doubt the caller pays the hold, because the owner may have to: only what
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from gate.domain.job import RESULT_BYTES_MAX, Job, JobState, Settlement
 from gate.errors import (

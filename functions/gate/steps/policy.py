@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -43,8 +42,7 @@ class Notifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for one caller right now."""
 
     plan: Plan
@@ -62,14 +60,12 @@ class Policy:
         return now - timedelta(hours=self.config.new_hours)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cached:
+class _Cached(msgspec.Struct, frozen=True, kw_only=True):
     value: Any
     read_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reading:
+class _Reading(msgspec.Struct, frozen=True, kw_only=True):
     task: asyncio.Task[Any]
     asked_at: datetime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,8 +12,7 @@ from gate.errors import ResultStoreError
 from gate.ports import Clock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, kw_only=True):
     """An address that is good for a while."""
 
     url: str
@@ -45,8 +43,7 @@ class ResultStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Where an answer is: one of the two."""
 
     result: str | None = None

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+import msgspec
 
 from gate.domain import kill
 from gate.domain.job import Job
@@ -29,8 +30,7 @@ _LOOK_SECONDS_MAX = 10.0
 _LOOK_GROWTH = 1.5
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Call:
+class _Call(msgspec.Struct, kw_only=True, eq=False):
     """One that waits for a job, once or again and again."""
 
     job_id: str

@@ -6,10 +6,10 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gate.domain.answer import Answer
 from gate.domain.job import JobState

@@ -6,7 +6,6 @@ import asyncio
 import re
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -47,8 +46,7 @@ _STAINLESS = tuple(
 """What OpenAI's own client says of itself; a browser asks whether it may."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Served:
+class _Served(msgspec.Struct, frozen=True, kw_only=True):
     """A route, made ready."""
 
     route: Route

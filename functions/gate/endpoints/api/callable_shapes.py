@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -113,8 +112,7 @@ class TokensResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     state: Literal["active", "expired", "revoked"] | msgspec.UnsetType = msgspec.UNSET
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallableShape:
+class CallableShape(msgspec.Struct, frozen=True, kw_only=True):
     """One callable."""
 
     summary: str

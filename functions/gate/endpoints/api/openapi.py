@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -57,8 +56,7 @@ def openapi_document(routes: Iterable[Route], *, callables_url: str) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Operation:
+class _Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the document."""
 
     path: str
@@ -70,7 +68,7 @@ class _Operation:
     error: Any
     wrapped: bool = False
     """Whether it is a callable, whose payload is in `data` and whose answer is in `result`."""
-    parameters: list[dict[str, Any]] = field(default_factory=list)
+    parameters: list[dict[str, Any]] = msgspec.field(default_factory=list)
     streams: bool = False
     server: str = ""
 

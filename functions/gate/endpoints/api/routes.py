@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from gate.domain.meter import Remaining
 from gate.errors import GateError
 from gate.ports import Caller
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a route's handler is given."""
 
     caller: Caller
@@ -26,8 +26,7 @@ class Asked:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """An answer at once."""
 
     body: Any
@@ -52,8 +51,7 @@ class ErrorShape(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path."""
 
     method: str
@@ -72,5 +70,5 @@ class Route:
     """Whether it holds a job. One that does not is free, and finds out itself whether an API token still lives."""
     streams: bool = False
     """Whether a request may ask for events instead of one answer."""
-    hints: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = msgspec.field(default_factory=dict)
     """What to add to a complaint about a field, by the beginning of its path."""
