@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 
 from gate.callers import keys
+from main import infer, quota
 
-keys.FIREBASE_CERTIFICATES_URL = os.environ["BENCH_CERTIFICATES_URL"]
-
-from main import infer, quota  # noqa: E402 - the address is read when the first verifier is made
+# It is read when the first verifier is made, at the first call.
+keys.FIREBASE_JWKS_URL = os.environ["BENCH_JWKS_URL"]
 
 __all__ = ["infer", "quota"]

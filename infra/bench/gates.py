@@ -32,7 +32,7 @@ class Around:
     """What a gate finds around it."""
 
     upstream: int
-    """Port of the fixed answer, and of the sign-in's certificates."""
+    """Port of the fixed answer, and of the sign-in's public keys."""
     redis: int
     folder: Path
     """For ledgers, keys, configurations and logs."""
@@ -112,6 +112,7 @@ def hop1_environment(around: Around) -> dict[str, str]:
         "MODEL": "m",
         "HARDWARE": "own",
         "PRICE_NANODOLLARS_PER_SECOND": "190000",
+        "BENCH_JWKS_URL": around.address("/jwks"),
         "BENCH_CERTIFICATES_URL": around.address("/certificates"),
         "PYTHONPATH": str(CHECKOUT / "functions"),
     }

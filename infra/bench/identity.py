@@ -1,4 +1,4 @@
-"""Sign-in without Google: one key pair, the document that publishes it, and ID tokens that it signed."""
+"""Sign-in without Google: one key pair, the documents that publish it, and ID tokens that it signed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SignIn:
         return cls(key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
     def certificates(self) -> str:
-        """Return the document that Google publishes: certificates in PEM by key id, as JSON."""
+        """Return the document that Firebase's SDKs read: certificates in PEM by key id, as JSON."""
         name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")]), datetime.now(UTC)
         made = (
             x509.CertificateBuilder()
@@ -43,6 +43,12 @@ class SignIn:
             .sign(self.key, hashes.SHA256())
         )
         return json.dumps({_KID: made.public_bytes(serialization.Encoding.PEM).decode()})
+
+    def key_set(self) -> str:
+        """Return the same key in the form that hop 1 reads."""
+        numbers = self.key.public_key().public_numbers()
+        n, e = (_base64(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
+        return json.dumps({"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": _KID, "n": n, "e": e}]})
 
     def public_pem(self) -> str:
         """Return the public key in PEM."""

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from bench.live import BenchError, base_environment
 from bench.processes import running
+from infra.bench.identity import SignIn
 from twohop.loopback import free_port
 
 PACKAGES = {"nginx": "nginx-light", "redis-server": "redis-server", "wrk": "wrk", "taskset": "util-linux"}
@@ -35,7 +36,8 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     default_type application/json;
-    location = /certificates {{ alias {folder}/certificates; add_header cache-control max-age=3600; }}
+    location = /certificates {{ root {folder}; add_header cache-control max-age=3600; }}
+    location = /jwks {{ root {folder}; add_header cache-control max-age=3600; }}
     location / {{ return 200 '{answer}'; }}
   }}
 }}
@@ -61,14 +63,15 @@ def install() -> None:
 
 
 @contextmanager
-def upstream(folder: Path, *, certificates: str, core: int | None) -> Iterator[int]:
+def upstream(folder: Path, *, sign_in: SignIn, core: int | None) -> Iterator[int]:
     """Serve the fixed answer and the sign-in's public keys; give the port."""
     port = free_port()
     # nginx's workers give up root's rights, and must get at their folder all the same.
     with TemporaryDirectory(prefix="twohop-bench-") as made:
         place = Path(made)
         place.chmod(0o755)
-        (place / "certificates").write_text(certificates, "utf-8")
+        (place / "certificates").write_text(sign_in.certificates(), "utf-8")
+        (place / "jwks").write_text(sign_in.key_set(), "utf-8")
         config = place / "nginx.conf"
         config.write_text(_NGINX.format(folder=place, port=port, answer=_ANSWER), "utf-8")
         command = ["nginx", "-e", "stderr", "-c", str(config)]

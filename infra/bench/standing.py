@@ -86,7 +86,7 @@ def surroundings(folder: Path, *, callers: int, cores: Cores) -> Iterator[Around
     public_key.write_text(sign_in.public_pem(), "utf-8")
     tokens = [sign_in.token(f"caller-{number}") for number in range(callers)]
     with (
-        parts.upstream(folder, certificates=sign_in.certificates(), core=cores.rest) as upstream,
+        parts.upstream(folder, sign_in=sign_in, core=cores.rest) as upstream,
         parts.redis(folder, core=cores.rest) as redis,
     ):
         yield Around(upstream=upstream, redis=redis, folder=folder, public_key=public_key, tokens=tokens)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gate.callers.firebase import FirebaseCallerVerifier
-from gate.callers.key_formats import keys_from_certificates
+from gate.callers.key_set import read_key_set
 from gate.errors import UnauthenticatedError
 from gate.ports import Credentials
 from infra.bench.identity import PROJECT, SignIn, forged
@@ -15,7 +15,7 @@ from infra.bench.identity import PROJECT, SignIn, forged
 
 class KeptKeys:
     def __init__(self, document: str) -> None:
-        self._keys = keys_from_certificates(document.encode())
+        self._keys = read_key_set(document.encode())
 
     async def key(self, kid: str) -> object:
         return self._keys[kid]
@@ -28,7 +28,7 @@ class SystemClock:
 
 async def test_its_tokens_are_verified_and_forged_ones_refused() -> None:
     sign_in = SignIn.new()
-    verifier = FirebaseCallerVerifier(project=PROJECT, keys=KeptKeys(sign_in.certificates()), clock=SystemClock())  # type: ignore[arg-type]  # its key is the one in the document
+    verifier = FirebaseCallerVerifier(project=PROJECT, keys=KeptKeys(sign_in.key_set()), clock=SystemClock())  # type: ignore[arg-type]  # its key is the one in the document
     token = sign_in.token("alice")
 
     assert (await verifier.verify(Credentials(bearer=token))).uid == "alice"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
 import httpx
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 from jwt.algorithms import RSAAlgorithm
 
 from tests.makers import NOON
@@ -31,32 +28,12 @@ def private_key(kid: str) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=1024 if kid == WEAK_KID else 2048)
 
 
-@cache
-def certificate(kid: str) -> str:
-    key, name = private_key(kid), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "securetoken")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOON - timedelta(days=1))
-        .not_valid_after(NOON + timedelta(days=16))
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode()
-
-
 def public_pem(kid: str = KID) -> bytes:
     return (
         private_key(kid)
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
-
-
-def certificates(*kids: str) -> bytes:
-    return json.dumps({kid: certificate(kid) for kid in kids}).encode()
 
 
 def key_set(*kids: str) -> bytes:

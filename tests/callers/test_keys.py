@@ -7,9 +7,9 @@ import asyncio
 import httpx
 import pytest
 
-from gate.callers.keys import APP_CHECK_JWKS_URL, FIREBASE_CERTIFICATES_URL, RemoteKeys
+from gate.callers.keys import APP_CHECK_JWKS_URL, FIREBASE_JWKS_URL, RemoteKeys
 from gate.errors import GateError, LedgerError, UnauthenticatedError
-from tests.callers.google import KID, WEAK_KID, KeyServer, certificates, key_set, private_key
+from tests.callers.google import KID, WEAK_KID, KeyServer, key_set, private_key
 from tests.makers import FakeClock
 
 GARBAGE = {
@@ -17,11 +17,16 @@ GARBAGE = {
     "text": b"<html>",
     "list": b"[]",
     "no-keys": b"{}",
-    "no-certificate": b'{"key-1": "-----BEGIN CERTIFICATE-----"}',
-    "number": b'{"key-1": 7}',
+    "certificates": b'{"key-1": "-----BEGIN CERTIFICATE-----"}',
+    "no-list": b'{"keys": 7}',
+    "no-numbers": b'{"keys": [{"kty": "RSA", "kid": "key-1"}]}',
+    "no-base64": b'{"keys": [{"kty": "RSA", "kid": "key-1", "e": "AQAB", "n": "*"}]}',
+    "not-ascii": '{"keys": [{"kty": "RSA", "kid": "key-1", "e": "AQAB", "n": "é"}]}'.encode(),
+    "zero": b'{"keys": [{"kty": "RSA", "kid": "key-1", "e": "", "n": ""}]}',
+    "even": key_set(KID).replace(b'"AQAB"', b'"AQAA"'),
     "nested": b"[" * 100_000,
-    "weak-key": certificates(WEAK_KID),
-    "too-long": certificates(KID) + b" " * 300_000,
+    "weak-key": key_set(WEAK_KID),
+    "too-long": key_set(KID) + b" " * 300_000,
 }
 
 
@@ -32,7 +37,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def server() -> KeyServer:
-    return KeyServer(certificates(KID))
+    return KeyServer(key_set(KID))
 
 
 @pytest.fixture
@@ -40,12 +45,8 @@ def keys(server: KeyServer, clock: FakeClock) -> RemoteKeys:
     return RemoteKeys.of_firebase(server.client, clock)
 
 
-async def test_certificates_become_keys(keys: RemoteKeys) -> None:
-    assert await keys.key(KID) == private_key(KID).public_key()
-
-
 async def test_a_key_set_becomes_keys(clock: FakeClock) -> None:
-    """App Check publishes another form; keys in it that are not RSA are skipped."""
+    """Keys in it that are not RSA are skipped."""
     keys = RemoteKeys.of_app_check(KeyServer(key_set(KID)).client, clock)
 
     assert await keys.key(KID) == private_key(KID).public_key()
@@ -53,7 +54,7 @@ async def test_a_key_set_becomes_keys(clock: FakeClock) -> None:
         await keys.key("not-ours")
 
 
-@pytest.mark.parametrize("url", [FIREBASE_CERTIFICATES_URL, APP_CHECK_JWKS_URL])
+@pytest.mark.parametrize("url", [FIREBASE_JWKS_URL, APP_CHECK_JWKS_URL])
 def test_keys_come_from_google_over_https(url: str) -> None:
     assert httpx.URL(url).scheme == "https"
     assert httpx.URL(url).host.endswith(".googleapis.com")
@@ -84,7 +85,7 @@ async def test_the_age_of_an_answer_counts(server: KeyServer, clock: FakeClock) 
 
 @pytest.mark.parametrize("cache_control", ["", "no-store", "max-age=0", "s-maxage=9999", "max-age=-1", "max-age=x"])
 async def test_an_answer_without_a_lifetime_is_no_flood(cache_control: str, clock: FakeClock) -> None:
-    server = KeyServer(certificates(KID), cache_control=cache_control)
+    server = KeyServer(key_set(KID), cache_control=cache_control)
     keys = RemoteKeys.of_firebase(server.client, clock)
     for _ in range(100):
         await keys.key(KID)
@@ -99,7 +100,7 @@ async def test_a_new_key_is_found_before_the_old_answer_is_stale(
     """Google may rotate early; its new tokens must not wait for our cache."""
     await keys.key(KID)
     clock.advance(seconds=61)
-    server.document = certificates(KID, "key-2")
+    server.document = key_set(KID, "key-2")
 
     assert await keys.key("key-2") == private_key("key-2").public_key()
 
@@ -167,7 +168,7 @@ async def test_good_keys_do_not_outlive_a_long_outage(keys: RemoteKeys, server: 
 
 async def test_a_key_that_google_took_back_is_gone(keys: RemoteKeys, server: KeyServer, clock: FakeClock) -> None:
     await keys.key(KID)
-    server.document = certificates("key-2")
+    server.document = key_set("key-2")
     clock.advance(seconds=3600)
 
     with pytest.raises(UnauthenticatedError):

@@ -23,7 +23,6 @@ from tests.callers.google import (
     PROJECT_NUMBER,
     KeyServer,
     app_claims,
-    certificates,
     forge,
     id_claims,
     key_set,
@@ -44,7 +43,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def google() -> KeyServer:
-    return KeyServer(certificates(KID, "key-2"))
+    return KeyServer(key_set(KID, "key-2"))
 
 
 def firebase_verifier(google: KeyServer, clock: FakeClock, **options: Any) -> FirebaseCallerVerifier:

@@ -8,7 +8,8 @@ from typing import Any
 import jwt
 
 from gate.callers.claims import VerifiedClaims, check_claims, session_of
-from gate.callers.tokens import presented, read_hs256
+from gate.callers.local_tokens import read_hs256
+from gate.callers.tokens import presented
 from gate.errors import SettingsError
 from gate.ports import Caller, Clock, Credentials
 

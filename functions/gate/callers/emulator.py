@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gate.callers.claims import check_claims, session_of
 from gate.callers.firebase import ISSUER
-from gate.callers.tokens import presented, read_unsigned
+from gate.callers.local_tokens import read_unsigned
+from gate.callers.tokens import presented
 from gate.errors import SettingsError
 from gate.ports import Caller, Clock, Credentials
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from gate.callers.key_formats import keys_from_certificates, keys_from_jwks
+from gate.callers.key_set import read_key_set
 from gate.errors import LedgerError, UnauthenticatedError
 from gate.ports import Clock
 
-FIREBASE_CERTIFICATES_URL = "https://www.googleapis.com/robot/v1/metadata/x509/securetoken@system.gserviceaccount.com"
+FIREBASE_JWKS_URL = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
+"""The `jwks_uri` of https://securetoken.google.com/PROJECT/.well-known/openid-configuration: the same keys as in
+the certificates that Firebase's documentation names, without the X.509 around them."""
 APP_CHECK_JWKS_URL = "https://firebaseappcheck.googleapis.com/v1/jwks"
 
 _TIMEOUT = httpx.Timeout(5.0)
@@ -48,11 +50,10 @@ class KeySource(Protocol):
 class RemoteKeys:
     """Keys that are published at an address. The client is the caller's, to share and to close."""
 
-    def __init__(self, url: str, *, client: httpx.AsyncClient, clock: Clock, read: Callable[[bytes], Keys]) -> None:
+    def __init__(self, url: str, *, client: httpx.AsyncClient, clock: Clock) -> None:
         self._url = url
         self._client = client
         self._clock = clock
-        self._read = read
         self._keys: Keys = {}
         self._fetching = asyncio.Lock()
         self._failed = False
@@ -61,12 +62,12 @@ class RemoteKeys:
     @classmethod
     def of_firebase(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
         """Return the keys that sign Firebase ID tokens."""
-        return cls(FIREBASE_CERTIFICATES_URL, client=client, clock=clock, read=keys_from_certificates)
+        return cls(FIREBASE_JWKS_URL, client=client, clock=clock)
 
     @classmethod
     def of_app_check(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
         """Return the keys that sign App Check tokens."""
-        return cls(APP_CHECK_JWKS_URL, client=client, clock=clock, read=keys_from_jwks)
+        return cls(APP_CHECK_JWKS_URL, client=client, clock=clock)
 
     async def key(self, kid: str) -> RSAPublicKey:
         """See `KeySource.key`."""
@@ -91,7 +92,7 @@ class RemoteKeys:
         try:
             async with asyncio.timeout(_FETCH_SECONDS_MAX):
                 answer = await self._answer()
-            keys = self._read(answer.content)
+            keys = read_key_set(answer.content)
         except (httpx.HTTPError, TimeoutError, ValueError):
             # Keys that were good until a moment ago still are, for the length of the grace.
             self._failed = True

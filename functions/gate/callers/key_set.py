@@ -1,0 +1,55 @@
+"""The form in which Google publishes public keys. A document that cannot be read whole is none at all.
+
+cryptography alone reads it: PyJWT would import X.509 and every other kind of key at each cold start (ADR 0008).
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+
+_KEY_BITS_MIN = 2048
+
+
+class _KeySet(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
+class _Numbers(msgspec.Struct):
+    """What of an RSA key is public, as RFC 7518 writes it (6.3.1)."""
+
+    n: str
+    e: str
+
+
+def read_key_set(document: bytes) -> dict[str, RSAPublicKey]:
+    """Read a JSON Web Key Set, by key id. Keys that are not RSA keys with an id are for others.
+
+    Raises:
+        ValueError: the document is something else, or has none.
+    """
+    try:
+        entries = msgspec.json.decode(document, type=_KeySet).keys
+        ours = [entry for entry in entries if entry.get("kty") == "RSA" and isinstance(entry.get("kid"), str)]
+        keys = {entry["kid"]: _strong(msgspec.convert(entry, _Numbers)) for entry in ours}
+    except msgspec.MsgspecError as exc:
+        raise ValueError("not a document of keys") from exc
+    if not keys:
+        # An empty answer would refuse every caller, and would replace keys that are good.
+        raise ValueError("no keys")
+    return keys
+
+
+def _strong(numbers: _Numbers) -> RSAPublicKey:
+    key = RSAPublicNumbers(_integer(numbers.e), _integer(numbers.n)).public_key()
+    if key.key_size < _KEY_BITS_MIN:
+        raise ValueError("not an RSA public key of enough bits")
+    return key
+
+
+def _integer(text: str) -> int:
+    """Read a number in base64url without its padding."""
+    return int.from_bytes(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))

@@ -1,0 +1,71 @@
+"""Tokens of one machine: signed with a secret in dev mode, or by nobody, as the Firebase Auth emulator's are.
+
+A deployed instance reads neither, so it never imports PyJWT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from gate.errors import UnauthenticatedError
+
+if TYPE_CHECKING:
+    from jwt.types import Options
+
+_SIGNATURE_ALONE: Options = {
+    "verify_signature": True,
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "verify_aud": False,
+    "verify_iss": False,
+    "verify_sub": False,
+    "verify_jti": False,
+}
+_UNREADABLE = (jwt.InvalidTokenError, ValueError, TypeError, RecursionError)
+"""What reading a stranger's token may raise; a header of a thousand brackets is a RecursionError."""
+
+
+def read_hs256(token: str, secret: bytes) -> dict[str, Any]:
+    """Return the claims of a token that was signed with this secret.
+
+    Raises:
+        UnauthenticatedError: it was not.
+    """
+    return _decoded(token, secret, "HS256")
+
+
+def read_unsigned(token: str) -> dict[str, Any]:
+    """Return the claims of a token that nobody signed. Only an emulator's tokens are read so.
+
+    Raises:
+        UnauthenticatedError: it is unreadable, or signed, which could not be checked here.
+    """
+    if header(token).get("alg") != "none" or not token.endswith("."):
+        raise UnauthenticatedError("the token is signed, and an emulator signs nothing")
+    try:
+        return jwt.decode(token, options={"verify_signature": False})
+    except _UNREADABLE as exc:
+        raise UnauthenticatedError(f"the token is unreadable: {type(exc).__name__}") from exc
+
+
+def header(token: str) -> Mapping[str, Any]:
+    """Return a token's header, which anybody may have written.
+
+    Raises:
+        UnauthenticatedError: it has none.
+    """
+    try:
+        return jwt.get_unverified_header(token)
+    except _UNREADABLE as exc:
+        raise UnauthenticatedError(f"the token's header is unreadable: {type(exc).__name__}") from exc
+
+
+def _decoded(token: str, key: Any, algorithm: str) -> dict[str, Any]:
+    try:
+        return jwt.decode(token, key, algorithms=[algorithm], options=_SIGNATURE_ALONE)
+    except _UNREADABLE as exc:
+        raise UnauthenticatedError(f"the token does not hold: {type(exc).__name__}") from exc
