@@ -39,9 +39,8 @@ class Served:
         self._port = free_port()
         self._folder = folder
         self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.url = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
@@ -51,9 +50,9 @@ class Served:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(20)
-        self._loop.close()
 
     async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         async with api_world(self._folder) as world, listening(world, self._port):
             await world.plan(token_seconds_max=TOKEN_SECONDS_MOST)
             self._ready.set()
