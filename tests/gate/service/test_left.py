@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gate.domain.job import Job, JobState
+from gate.ledgers.sqlite import SqliteLedger
 from tests.gate.world import DAY, HELD, World
 
 
@@ -38,6 +42,26 @@ class TestACallerWhoGoesAway:
         assert await world.counter(*DAY, "requests") == 0
         assert await world.counter("in_flight") == 0
         assert world.provider.orders == []
+
+    async def test_by_the_dozen_while_the_file_is_locked_pays_nothing(self, world: World, tmp_path: Path) -> None:
+        """Where no task goes on with a hold but the ledger's own thread."""
+        world.ledger.hold = partial(SqliteLedger.hold, world.ledger)  # type: ignore[method-assign, assignment]  # as it is without a watch on it
+        await world.infer()
+        other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        asking = [asyncio.ensure_future(world.infer()) for _ in range(12)]
+        await asyncio.sleep(0.01)
+        for one in asking:
+            one.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        other.execute("COMMIT")
+        other.close()
+
+        await asyncio.gather(*world.gate._settling._detached)
+        states = [job.state for job in await world.ledger.jobs()]
+        assert sorted(states) == [JobState.RELEASED] * 12 + [JobState.SETTLED]
+        assert await world.counter("in_flight") == 0
+        assert len(world.provider.orders) == 1
 
     async def test_while_it_runs_leaves_a_hold_that_is_swept(self, world: World) -> None:
         """Whether it ran on is not known, so it pays the hold."""
