@@ -31,6 +31,7 @@ from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
 from worker.hardware.failures import end_soon
+from worker.hardware.machine import read_cores_max
 from worker.jobs.parts import Parts
 from worker.jobs.service import Service
 from worker.libraries import tell_libraries
@@ -100,7 +101,7 @@ def _read(envelope: Any) -> wire.SignedRequest:
 def main() -> int:
     """Load the model, take jobs until RunPod stops the worker, and return the exit code."""
     began_ms = SystemClock().monotonic_ms()
-    tell_libraries(os.environ)
+    tell_libraries(os.environ, cores_max=read_cores_max())
     try:
         settings = Settings.from_env(os.environ)
         if _is_sdk(os.environ, sys.argv):

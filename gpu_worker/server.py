@@ -20,6 +20,7 @@ from worker.clock import SystemClock
 from worker.engines import open_engine
 from worker.errors import SettingsError
 from worker.hardware.failures import end_soon
+from worker.hardware.machine import read_cores_max
 from worker.jobs.service import Service
 from worker.libraries import tell_libraries
 from worker.log import EventLog
@@ -30,7 +31,7 @@ def main() -> int:
     """Serve until told to stop, and return the exit code."""
     clock, log = SystemClock(), EventLog()
     began_ms = clock.monotonic_ms()
-    tell_libraries(os.environ)
+    tell_libraries(os.environ, cores_max=read_cores_max())
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:

@@ -15,9 +15,16 @@ _TOLD = {
 }
 
 
-def tell_libraries(env: MutableMapping[str, str]) -> None:
-    """Add what they read when they are imported to the environment, unless the owner says otherwise there."""
-    for name, value in _TOLD.items():
+def tell_libraries(env: MutableMapping[str, str], *, cores_max: int | None) -> None:
+    """Add what they read when they are imported to the environment, unless the owner says otherwise there.
+
+    Args:
+        env: of this process.
+        cores_max: whose time it may use; None if all that it sees.
+    """
+    # More threads than that would stop together, and often, each time the container's time is used up.
+    threads = {} if cores_max is None else {"OMP_NUM_THREADS": str(cores_max)}
+    for name, value in (_TOLD | threads).items():
         env.setdefault(name, value)
 
 

@@ -10,7 +10,7 @@ import torch
 from worker.errors import BrokenDeviceError, ModelError, OutOfMemoryError
 from worker.hardware.choices import Device, check_attention, choose_device, choose_dtype, choose_place
 from worker.hardware.failures import device_errors
-from worker.hardware.machine import read_devices, read_host_memory
+from worker.hardware.machine import read_cores_max, read_devices, read_host_memory
 from worker.hardware.need import Need
 from worker.settings import Attention, DeviceMap, Dtype, Hardware
 
@@ -187,6 +187,36 @@ def test_an_old_control_group_bounds_as_well_and_no_limit_is_none(tmp_path: Path
     }
 
     assert read_host_memory(write(tmp_path, **files)) == (2_000_000, 1_500_000)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        pytest.param({}, None, id="no groups"),
+        pytest.param({"cpu.max": "max 100000\n"}, None, id="no limit"),
+        pytest.param({"cpu.max": "200000 100000\n"}, 2, id="two cores"),
+        pytest.param({"cpu.max": "150000 100000\n"}, 2, id="one and a half"),
+        pytest.param({"cpu.max": "9000000 100000\n"}, None, id="more than there are"),
+        pytest.param(
+            {"cpu,cpuacct/cpu.cfs_quota_us": "50000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            1,
+            id="old groups",
+        ),
+        pytest.param(
+            {"cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"},
+            None,
+            id="old, no limit",
+        ),
+    ],
+)
+def test_a_container_has_the_cores_whose_time_it_is_given(
+    tmp_path: Path, files: dict[str, str], cores: int | None
+) -> None:
+    """It sees all of its host's, and a thread for each of them would stop and wait most of the time."""
+    groups = {"proc/self/cgroup": "7:cpu,cpuacct:/mine\n0::/\n"}
+    groups |= {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+
+    assert read_cores_max(write(tmp_path, **groups), seen=64) == cores
 
 
 @pytest.mark.parametrize(

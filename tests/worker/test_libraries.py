@@ -14,9 +14,18 @@ def test_the_owner_has_the_last_word_on_what_libraries_are_told() -> None:
     """A default is no reason to overrule somebody who knows their machine."""
     env = {"OMP_WAIT_POLICY": "ACTIVE"}
 
-    tell_libraries(env)
+    tell_libraries(env, cores_max=2)
 
-    assert env == {"OMP_WAIT_POLICY": "ACTIVE", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+    assert env == {"OMP_WAIT_POLICY": "ACTIVE", "TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "OMP_NUM_THREADS": "2"}
+
+
+def test_without_a_limit_the_libraries_count_the_cores() -> None:
+    """They know better which of them are halves of one."""
+    env: dict[str, str] = {}
+
+    tell_libraries(env, cores_max=None)
+
+    assert "OMP_NUM_THREADS" not in env
 
 
 def test_garbage_is_collected_again_after_a_start_that_failed() -> None:

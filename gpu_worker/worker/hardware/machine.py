@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from worker.hardware.choices import Device
@@ -82,9 +83,40 @@ def _meminfo(path: Path) -> tuple[int, int]:
         return total, total
 
 
+def read_cores_max(root: Path = Path("/"), *, seen: int | None = None) -> int | None:
+    """Return how many cores' time this process may use, rounded up; None if that is all that it sees.
+
+    A container that is given the time of two of a host's sixty-four cores still sees all of them.
+
+    Args:
+        root: where `/proc` and `/sys` are.
+        seen: cores; those that the system tells of if None.
+    """
+    allowed = min((math.ceil(quota / period) for quota, period in _quotas(root)), default=None)
+    seen = seen or os.cpu_count() or 1
+    return allowed if allowed is not None and allowed < seen else None
+
+
+def _quotas(root: Path) -> Iterator[tuple[int, int]]:
+    """Yield the time that each bounding group has in a period, of all cores together."""
+    for folder, is_new in _cgroups(root, "cpu"):
+        try:
+            if is_new:
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:
+                yield int(quota), int(period)
+        except (OSError, ValueError):
+            continue  # No such group here, or no limit: the word is `max`.
+
+
 def _cgroup_bounds(root: Path) -> Iterator[tuple[int, int]]:
     """Yield limit and rest of each group that bounds this process: its own and those above it."""
-    for folder, names in _cgroups(root):
+    new = ("memory.max", "memory.current", "inactive_file")
+    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    for folder, is_new in _cgroups(root, "memory"):
+        names = new if is_new else old
         try:
             limit = int((folder / names[0]).read_text())
             used = int((folder / names[1]).read_text())
@@ -95,20 +127,19 @@ def _cgroup_bounds(root: Path) -> Iterator[tuple[int, int]]:
             continue  # No such group here, or no limit: the word is `max`.
 
 
-def _cgroups(root: Path) -> Iterator[tuple[Path, Sequence[str]]]:
-    new = ("memory.max", "memory.current", "inactive_file")
-    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+def _cgroups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the folder of each group of a controller, and whether it is of the new kind, which has one for all."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, inside = line.split(":", 2)
-        if controllers not in ("", "memory"):
+        if controllers and controller not in controllers.split(","):
             continue
         mount = root / _CGROUPS / controllers
         # In a container the path may be the host's; its own group is then the mount itself.
         for folder in (mount / inside.lstrip("/"), *(mount / inside.lstrip("/")).parents):
-            yield folder, old if controllers else new
+            yield folder, not controllers
             if folder == mount:
                 break
