@@ -28,6 +28,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "functions"))
 from gate import wire
 from worker.batching.request import Sink
 from worker.clock import SystemClock
+from worker.encoding import without_arrays
 from worker.engines import open_engine
 from worker.errors import RefusedError, SettingsError, UnauthenticatedError, UnfinishedError
 from worker.hardware.failures import end_soon
@@ -167,11 +168,21 @@ def _run_sdk(settings: Settings, began_ms: float) -> int:
 
     jobs_max = settings.limits.jobs_max
     # Its queue keeps what a generator yields for those who stream; for all others it has to be told to.
-    handler = make_stream_handler(service) if service.writes else make_handler(service)
+    handler = make_stream_handler(service) if service.writes else _make_sdk_handler(service)
     runpod.serverless.start(
         {"handler": handler, "concurrency_modifier": lambda _: jobs_max, "return_aggregate_stream": True}
     )
     return 0
+
+
+def _make_sdk_handler(service: Service) -> Callable[[dict[str, Any]], Awaitable[Any]]:
+    handle = make_handler(service)
+
+    async def answer(job: dict[str, Any]) -> Any:
+        # The SDK makes JSON of it by itself, and knows no arrays.
+        return without_arrays(await handle(job))
+
+    return answer
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.worker.conftest import Run, load
+from worker.encoding import encode
 from worker.errors import InputError, ModelError
 
 pytestmark = pytest.mark.model
@@ -52,6 +53,17 @@ def test_vectors_are_those_of_plain_transformers(run_minilm: Run, plain: Any, no
     assert len(vectors) == len(TEXTS)
     for text, vector in zip(TEXTS, vectors, strict=True):
         assert vector == pytest.approx(plain(text, normalize=normalize), abs=1e-4)
+
+
+def test_an_answer_has_the_digits_that_a_float32_needs_and_no_more(run_minilm: Run) -> None:
+    """As doubles the same numbers would be twice as long, for every hop and every caller to read."""
+    import numpy as np
+
+    vector = run_minilm("hello").outputs
+    sent = encode(vector)
+
+    assert len(sent) < 13 * len(vector)
+    assert np.array_equal(np.array(json.loads(sent), dtype=np.float32), vector)
 
 
 def test_vectors_are_normalized_unless_told_otherwise(run_minilm: Run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gate import wire
+from worker.encoding import without_arrays
 from worker.engine import Engine, Work, Writes
 from worker.log import EventLog
 from worker.owner.code import OwnCode, read_code
@@ -62,7 +63,10 @@ class HookedEngine:
             outputs = work.finish(rows)
             if self._code.postprocess is None:
                 return outputs
-            return self._code.check_json("postprocess", self._code.call("postprocess", outputs, sent))
+            # What the owner's own model returns is theirs as it is.
+            given = outputs if self._code.predict else without_arrays(outputs)
+            made = self._code.call("postprocess", given, sent)
+            return self._code.check_json("postprocess", made)
 
         return Work(items=work.items, finish=finish, written=work.written)
 

@@ -35,7 +35,7 @@ class EarlyEmbeddingsEngine(PackedEmbeddingsEngine):
         except MemoryError as exc:
             raise OutOfMemoryError(str(exc) or "the host's memory is exhausted") from exc
 
-    def _row(self, normalize: bool, tokens: Any) -> list[float]:
+    def _row(self, normalize: bool, tokens: Any) -> Any:
         hidden = self._encoder.forward(tokens.ids, tokens.type_ids)
         match self._layout.pooling:
             case "cls":
@@ -48,5 +48,4 @@ class EarlyEmbeddingsEngine(PackedEmbeddingsEngine):
             raise FloatingPointError("the model's numbers are not finite")
         if normalize:
             vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
-        row: list[float] = vector.tolist()
-        return row
+        return vector

@@ -34,7 +34,7 @@ class PackedEmbeddingsEngine(PackedTextEngine[bool]):
         """Vectors are made of the encoder's states alone."""
 
     def rows(self, packed: Any, options: Sequence[bool]) -> list[Any]:
-        """Return one vector for each text."""
+        """Return one vector for each text, an array of float32: JSON needs half the digits of a list's doubles."""
         import torch  # seconds
 
         from worker.engines.packed.pooling import pool  # brings torch
@@ -42,8 +42,7 @@ class PackedEmbeddingsEngine(PackedTextEngine[bool]):
         vectors = pool(packed, self._layout.pooling)
         wanted = torch.tensor(options, device=vectors.device).unsqueeze(1)
         vectors = torch.where(wanted, torch.nn.functional.normalize(vectors, dim=1), vectors)
-        rows: list[Any] = finite(vectors).tolist()
-        return rows
+        return list(finite(vectors).cpu().numpy())
 
 
 class EmbeddingsEngine(TextEngine[bool]):
@@ -72,8 +71,7 @@ class EmbeddingsEngine(TextEngine[bool]):
         vectors = self._pool(output.last_hidden_state.float(), mask)
         if options:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        rows: list[Any] = finite(vectors).tolist()
-        return rows
+        return list(finite(vectors).cpu().numpy())
 
     def _pool(self, hidden: Any, mask: Any) -> Any:
         """Make one vector of a text's tokens. Padding is on the right and must not count."""
