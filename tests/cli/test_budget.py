@@ -95,6 +95,16 @@ def test_show_counts_cohorts_and_models_with_and_without_a_budget(anywhere: Oper
     assert shown["models"] == {"tiny": {"month": {"limit_microdollars": None, "used_microdollars": 30_000}}}
 
 
+def test_a_budgets_name_is_shown_whole(operator: Operator) -> None:
+    """It is what is typed to change it, also where a model's name is long."""
+    operator.holds(job_of("alice", model="bge-small-en-v1.5-quantized"))
+
+    shown = operator.types("budget show").stdout
+
+    assert "model:bge-small-en-v1.5-quantized.month" in shown
+    assert max(len(line) for line in shown.splitlines()) <= 80
+
+
 def test_a_lowered_budget_brings_the_loans_home(operator: Operator) -> None:
     """What the first shard lent of the larger budget would be spent beside the smaller one."""
     operator.types("budget set shards=2")

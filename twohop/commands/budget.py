@@ -115,10 +115,10 @@ def _by_period(found: list[Row]) -> dict[str, Any]:
 def _show_budget(config: GateConfig, shards: Shards, found: list[Row], now: datetime) -> None:
     made = table(
         Column(name="budget", may_shrink=True),
-        *(Column(name=name, number=True) for name in ("limit µ$", "used µ$", "limit", "used", "left")),
+        *(Column(name=name, number=True) for name in ("limit", "used", "left")),
     )
     for row in found:
-        made.add_row(row.name, *_micro(row), *_dollars(row))
+        made.add_row(row.name, *_dollars(row))
     at = Periods.of(now)
     today, month = (short_dollars(of_a_period(period, shards)) for period in (at.day, at.month))
     plans = ", ".join(f"{cohort.value} → {name}" for cohort, name in config.plans.items()) or "nobody"
@@ -133,10 +133,6 @@ def _show_budget(config: GateConfig, shards: Shards, found: list[Row], now: date
     for row in found:
         if row.limit is not None and row.used > row.limit:
             warn(f"{row.name}: {short_dollars(row.used)} is used already; nothing more is let in before it ends")
-
-
-def _micro(row: Row) -> tuple[str, str]:
-    return NOTHING if row.limit is None else f"{row.limit:,}", f"{row.used:,}"
 
 
 def _dollars(row: Row) -> list[str]:
