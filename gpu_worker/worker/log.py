@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
+import orjson
+
 _TEXT_CHARS_MAX = 500
-_ENCODER = json.JSONEncoder(default=str, ensure_ascii=True)
 
 
 class EventLog:
@@ -39,8 +41,16 @@ class EventLog:
         line = {"severity": severity, "message": event, "time": datetime.now(UTC).isoformat(), **fields}
         stream = self._stream or sys.stdout
         # One piece: lines of several threads never mix.
-        stream.write(_ENCODER.encode(line) + "\n")
+        stream.write(f"{_as_json(line)}\n")
         stream.flush()
+
+
+def _as_json(line: dict[str, object]) -> str:
+    with suppress(orjson.JSONEncodeError):  # an integer of more than 64 bits, a lone surrogate
+        text = orjson.dumps(line, default=str)
+        if text.isascii():
+            return text.decode()
+    return json.dumps(line, default=str)  # Escapes what some readers take for the end of a line.
 
 
 def _shortened(value: object) -> object:

@@ -45,7 +45,7 @@ class Entry:
 
     def event(self, name: str) -> dict[str, Any]:
         """Return the next log event of a name."""
-        event: dict[str, Any] = json.loads(self.wait_for(f'"message": "{name}"'))
+        event: dict[str, Any] = json.loads(self.wait_for(f'"message":"{name}"'))
         return event
 
     def stop(self) -> int:

@@ -38,7 +38,9 @@ def signed_request(request: Request, body: bytes) -> wire.SignedRequest:
         UnauthenticatedError: there is none.
     """
     try:
-        return wire.SignedRequest.from_headers(dict(request.headers), body)
+        # Starlette's mapping looks through all headers for each that is asked for.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
+        return wire.SignedRequest.from_headers(headers, body)
     except wire.SignatureError as exc:
         raise UnauthenticatedError(str(exc)) from exc
 
