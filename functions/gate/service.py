@@ -230,7 +230,7 @@ class Gate:
     async def _answer_or_hand_over(self, held: Held, order: Order, seen: ProviderJob) -> Answer:
         if seen.state.final:
             return await self._answer(held, seen)
-        awaited_ms = self._elapsed_ms(held.job)
+        awaited_ms = held.job.elapsed_ms(self._clock.now())
         job = await self._settling.surely(
             self.follower.note(held.job, seen, due_at=order.expires_at, awaited_ms=awaited_ms)
         )
@@ -242,7 +242,8 @@ class Gate:
         return Answer(job=job, outputs=outputs_of(job), quota=self._quotas.after(held.admitted, None, held.policy))
 
     def _settlement(self, held: Held, ended: ProviderJob) -> Settlement:
-        settlement = settlement_for(ended, held.job, self._model.tariff, wait_ms=self._elapsed_ms(held.job))
+        wait_ms = held.job.elapsed_ms(self._clock.now())
+        settlement = settlement_for(ended, held.job, self._model.tariff, wait_ms=wait_ms)
         if held.keeps_result and not settlement.failure:
             return msgspec.structs.replace(settlement, result=kept_result(ended))
         return settlement
@@ -268,7 +269,7 @@ class Gate:
         """Stop a job that nobody waits for any more, and settle it at what it used."""
         if seen is None and not self._ends_when_left:
             return await self._settling.settle(job, settlement_after(ProviderTimeoutError(), job), reason=reason)
-        elapsed_ms = self._elapsed_ms(job)
+        elapsed_ms = job.elapsed_ms(self._clock.now())
         last = seen or ProviderJob(provider_job_id=job.job_id, state=ProviderState.CANCELLED)
         if not last.state.final:
             last = await self._dispatcher.stop(job.job_id, last)
@@ -286,6 +287,3 @@ class Gate:
     @property
     def _ends_when_left(self) -> bool:
         return self._provider.capabilities.drops_when_left
-
-    def _elapsed_ms(self, job: Job) -> int:
-        return max(0, (self._clock.now() - job.held_at) // timedelta(milliseconds=1))

@@ -126,6 +126,17 @@ class TestSqliteLedger(LedgerContract):
             await hold(ledger, make_job())
         await ledger.close()
 
+    async def test_a_file_that_is_something_else_is_left_as_it_is_and_named(self, tmp_path: Path) -> None:
+        """Whoever reads the error knows what to do."""
+        notes = tmp_path / "notes.txt"
+        notes.write_text("Buy milk. " * 50)
+        ledger = SqliteLedger(str(notes))
+
+        with pytest.raises(LedgerError, match="SQLITE_PATH names a file that is something else"):
+            await hold(ledger, make_job())
+        await ledger.close()
+        assert notes.read_text() == "Buy milk. " * 50
+
     async def test_a_closed_ledger_refuses(self, ledger: SqliteLedger) -> None:
         """Rather than hang."""
         await ledger.close()

@@ -12,7 +12,7 @@ Nothing leaves a final state, which is what makes settling and releasing idempot
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import msgspec
@@ -99,6 +99,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             failure=settlement.failure,
             finished_at=at,
         )
+
+    def elapsed_ms(self, now: datetime) -> int:
+        """Return how long ago it was held."""
+        return max(0, (now - self.held_at) // timedelta(milliseconds=1))
 
     def handed_over(self, handover: HandOver) -> Job:
         """Return this job as it is once it runs at its provider and no call is held open for it."""

@@ -41,6 +41,13 @@ _REST_SECONDS = 0.05
 _CROWD_SECONDS = 0.1
 _STATEMENTS_MAX = 512
 """Kept prepared."""
+_REMEDIES = {
+    sqlite3.SQLITE_NOTADB: "SQLITE_PATH names a file that is something else; name another, and it is made",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; put back a copy of it, or name another in SQLITE_PATH",
+    sqlite3.SQLITE_CANTOPEN: "can SQLITE_PATH, and its folder, be written to?",
+    sqlite3.SQLITE_READONLY: "can SQLITE_PATH, and its folder, be written to?",
+    sqlite3.SQLITE_FULL: "make room on the disk of SQLITE_PATH",
+}
 _BUSY = object()
 """The outcome of what could not be done at once."""
 
@@ -332,4 +339,7 @@ def _resolve(its: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
 
 
 def _told_as(error: Exception) -> GateError:
-    return error if isinstance(error, GateError) else LedgerError(f"SQLite: {type(error).__name__}: {error}")
+    if isinstance(error, GateError):
+        return error
+    remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    return LedgerError(f"SQLite: {type(error).__name__}: {error}{f'; {remedy}' if remedy else ''}")

@@ -106,7 +106,7 @@ class Follower:
         if seen.state.final:
             return await self.end(job, seen)
         longest_ms = self._model.execution_ms_max
-        if is_beyond_hold(seen, job, elapsed_ms=self._elapsed_ms(job), execution_ms_max=longest_ms):
+        if is_beyond_hold(seen, job, elapsed_ms=job.elapsed_ms(self._clock.now()), execution_ms_max=longest_ms):
             return await self._stop_beyond_hold(job)
         return job
 
@@ -162,9 +162,6 @@ class Follower:
         """A start and an execution: a job that has to wait for neither queue nor retry has ended by then."""
         return timedelta(milliseconds=self._model.worst_case_gpu_ms)
 
-    def _elapsed_ms(self, job: Job) -> int:
-        return max(0, (self._clock.now() - job.held_at) // timedelta(milliseconds=1))
-
     async def _stopped(self, job: Job) -> ProviderJob:
         for pause in _STOPPED_PAUSES_SECONDS:
             last = await self._provider.status(_id_of(job))
@@ -205,7 +202,7 @@ class Follower:
             job,
             tariff,
             began=began,
-            elapsed_ms=self._elapsed_ms(job),
+            elapsed_ms=job.elapsed_ms(self._clock.now()),
             execution_ms_max=self._model.execution_ms_max,
             wait_ms=wait_ms,
         )
