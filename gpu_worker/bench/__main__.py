@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import assert_never
 
-from bench import cold, report, served
+from bench import cold, fixed, report, served
 from bench.clients import run_round
 from bench.corpus import Mix, make_texts
 from bench.environments import programs, versions
@@ -33,6 +33,8 @@ from bench.servers import CHECKOUT, OURS, PLAIN, Server, make_servers, model_fol
 from twohop.loopback import free_port
 
 _CLIENTS = 32
+_VECTOR = '{"outputs":[' + ",".join(["0.0123456789012345"] * 384) + "]}"
+"""An answer as long as those that are measured."""
 _CASES = (Case(Mix.QUERIES, _CLIENTS), Case(Mix.MIXTURE, _CLIENTS), Case(Mix.QUERIES, 1), Case(Mix.MIXTURE, 1))
 _TELLING = {
     None: ("torch", "transformers", "tokenizers", "starlette", "uvicorn"),
@@ -186,10 +188,10 @@ def _python(place: Place) -> Path:
 def _ceiling(ours: Server, place: Place, core: int | None) -> float:
     """Return the requests a second that the clients get through when nothing is computed."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.trivial", str(port)]
+    command = fixed.command(port, _VECTOR)
     env = {**base_environment(), "PYTHONPATH": str(CHECKOUT / "gpu_worker")}
     make = ours.request("how to renew a passport")
-    with running(command, env=env, log_path=place.logs / "trivial.log", core=core):
+    with running(command, env=env, log_path=place.logs / "fixed.log", core=core):
         time.sleep(1)  # it has no model to load
         done = run_round(port, lambda _number: make(), clients=_CLIENTS, seconds=2, first=0, keep=())
     _say(f"the clients' own ceiling: {done.texts_per_second:.0f} requests/s")

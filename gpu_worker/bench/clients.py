@@ -1,6 +1,6 @@
 """The clients: each keeps one connection, sends a text, waits for its answer, and sends the next.
 
-They speak HTTP by hand over asyncio's streams, so that they take little of a core; `trivial.py` tells how little.
+They speak HTTP by hand over asyncio's streams, so that they take little of a core; `fixed.py` tells how little.
 """
 
 from __future__ import annotations

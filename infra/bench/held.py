@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-
+from bench import fixed
 from bench.clients import run_round
 from bench.live import base_environment
 from bench.machine import kept_on
@@ -19,18 +17,22 @@ _CALLS = 1_000
 _WAIT_SECONDS = 5.0
 _SECONDS_MAX = 6.0
 _MEMORY_MB_MAX = 200
-_ANSWER = b'{"outputs":[1],"usage":{"execution_ms":20}}'
+_ANSWER = '{"outputs":[1],"usage":{"execution_ms":20}}'
 
 
 def measure(run: Run) -> Finding:
     """Hold the calls, and look how long it takes and how much memory."""
     slow = free_port()
-    command = [sys.executable, "-m", "infra.bench.held", str(slow)]
-    env = {**base_environment(), "PYTHONPATH": ":".join(str(CHECKOUT / p) for p in (".", "functions", "gpu_worker"))}
+    env = {**base_environment(), "PYTHONPATH": str(CHECKOUT / "gpu_worker")}
     work = run.work("held")
     with (
         surroundings(work, callers=_CALLS, cores=run.cores) as around,
-        running(command, env=env, log_path=work / "slow.log", core=run.cores.rest),
+        running(
+            fixed.command(slow, _ANSWER, seconds=_WAIT_SECONDS),
+            env=env,
+            log_path=work / "slow.log",
+            core=run.cores.rest,
+        ),
     ):
         fresh_ledger(around)
         gate = hop1(CONTAINER_URL=f"http://127.0.0.1:{slow}/infer")
@@ -64,25 +66,3 @@ def measure(run: Run) -> Finding:
     text = f"Each of {_CALLS:,} callers has a token of its own, never seen before.\n\n"
     text += table(("what", "measured"), rows)
     return Finding(part="held", title="Calls that wait for a GPU", day=run.day, text=text, goals=[goal])
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-            await reader.readexactly(length)
-            await asyncio.sleep(_WAIT_SECONDS)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
-            writer.write(b"content-length: %d\r\n\r\n" % len(_ANSWER) + _ANSWER)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
-
-
-async def _serve(port: int) -> None:
-    server = await asyncio.start_server(_answer, "127.0.0.1", port, backlog=4096)
-    await server.serve_forever()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
