@@ -66,6 +66,13 @@ def test_an_answer_has_the_digits_that_a_float32_needs_and_no_more(run_minilm: R
     assert np.array_equal(np.array(json.loads(sent), dtype=np.float32), vector)
 
 
+def test_an_answer_that_is_kept_keeps_no_others(run_minilm: Run) -> None:
+    """Of a batch of a hundred texts one answer may wait for its caller for minutes."""
+    vectors = run_minilm(["one", "two", "three"]).outputs
+
+    assert [vector.base for vector in vectors] == [None, None, None]
+
+
 def test_vectors_are_normalized_unless_told_otherwise(run_minilm: Run) -> None:
     """The model's own modules.json asks for it."""
     vector = run_minilm("hello").outputs

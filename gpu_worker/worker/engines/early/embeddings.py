@@ -48,4 +48,4 @@ class EarlyEmbeddingsEngine(PackedEmbeddingsEngine):
             raise FloatingPointError("the model's numbers are not finite")
         if normalize:
             vector = vector / max(float(np.linalg.norm(vector)), 1e-12)
-        return vector
+        return vector.copy()  # and not a view, which would keep all of the text's states

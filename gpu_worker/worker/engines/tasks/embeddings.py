@@ -19,6 +19,12 @@ def _read_options(parameters: Mapping[str, Any], *, normalize: bool) -> tuple[bo
     return read.flag("normalize", default=normalize), read.flag("truncate", default=True)
 
 
+def _apart(vectors: Any) -> list[Any]:
+    """Return an array of float32 for each vector of a batch: JSON needs half the digits of a list's doubles."""
+    # Copies, for a view would keep its whole batch for as long as the one answer is kept.
+    return [vector.copy() for vector in finite(vectors).cpu().numpy()]
+
+
 class PackedEmbeddingsEngine(PackedTextEngine[bool]):
     """As `EmbeddingsEngine`, for the models that the packed encoder serves."""
 
@@ -34,7 +40,7 @@ class PackedEmbeddingsEngine(PackedTextEngine[bool]):
         """Vectors are made of the encoder's states alone."""
 
     def rows(self, packed: Any, options: Sequence[bool]) -> list[Any]:
-        """Return one vector for each text, an array of float32: JSON needs half the digits of a list's doubles."""
+        """Return one vector for each text."""
         import torch  # seconds
 
         from worker.engines.packed.pooling import pool  # brings torch
@@ -42,7 +48,7 @@ class PackedEmbeddingsEngine(PackedTextEngine[bool]):
         vectors = pool(packed, self._layout.pooling)
         wanted = torch.tensor(options, device=vectors.device).unsqueeze(1)
         vectors = torch.where(wanted, torch.nn.functional.normalize(vectors, dim=1), vectors)
-        return list(finite(vectors).cpu().numpy())
+        return _apart(vectors)
 
 
 class EmbeddingsEngine(TextEngine[bool]):
@@ -71,7 +77,7 @@ class EmbeddingsEngine(TextEngine[bool]):
         vectors = self._pool(output.last_hidden_state.float(), mask)
         if options:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return list(finite(vectors).cpu().numpy())
+        return _apart(vectors)
 
     def _pool(self, hidden: Any, mask: Any) -> Any:
         """Make one vector of a text's tokens. Padding is on the right and must not count."""
