@@ -76,13 +76,13 @@ def _declare(function: Callable[..., Any], options: dict[str, Any]) -> None:
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
 async def infer(request: Request) -> ASGIApp:
     """Run a request on the model, and count it."""
-    return straight(request, bootstrap.hop1().infer)
+    return straight(request, bootstrap.hop1_for_jobs().infer)
 
 
 @_endpoint(timeout_sec=60, invoker="public", **_CALL)
 async def submit(request: Request) -> ASGIApp:
     """Let a request run on the model without waiting for it, and count it."""
-    return straight(request, bootstrap.hop1().submit)
+    return straight(request, bootstrap.hop1_for_jobs().submit)
 
 
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
@@ -118,7 +118,7 @@ async def tokens(request: Request) -> ASGIApp:
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
 async def api(request: Request) -> ASGIApp:
     """Answer OpenAI's and Hugging Face's clients, and say in an OpenAPI document what there is."""
-    return straight(request, bootstrap.hop1().api())
+    return straight(request, bootstrap.hop1_for_jobs().api())
 
 
 @_endpoint(schedule="every 5 minutes", **_WATCH)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -24,7 +25,7 @@ from gate.domain.plan import (
     parse,
     with_overrides,
 )
-from gate.errors import ForbiddenError, PolicyError
+from gate.errors import ForbiddenError, GateError, PolicyError
 from gate.ports import Caller, Clock, Documents
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -82,6 +83,20 @@ class Policies:
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._reads: dict[str, _Reading] = {}
         self._told: dict[str, str] = {}
+        self._ahead: asyncio.Task[None] | None = None
+
+    def read_ahead(self) -> None:
+        """Begin to read the configuration and the plans that it names, once: the first caller soon needs them.
+
+        What cannot be read now is read again by whoever asks for it, who is told why.
+        """
+        if self._ahead is None:
+            self._ahead = asyncio.create_task(self._read_ahead())  # The loop forgets tasks that nobody holds on to.
+
+    async def _read_ahead(self) -> None:
+        with suppress(GateError):
+            plans = set((await self.config()).plans.values())
+            await asyncio.gather(*(self._document(f"plans/{name}", Plan) for name in plans), return_exceptions=True)
 
     async def for_caller(self, caller: Caller) -> Policy:
         """Return the plan and the configuration that hold for a caller.

@@ -221,6 +221,32 @@ async def test_a_hundred_who_ask_at_once_read_once(policies: Policies, documents
     assert sorted(documents.reads) == ["gate/config", "plans/free", "users/alice"]
 
 
+async def test_what_the_first_caller_needs_is_read_before_they_are_known(
+    policies: Policies, documents: WatchedDocuments
+) -> None:
+    """Their token is verified meanwhile; then their own document alone is missing."""
+    policies.read_ahead()
+    policies.read_ahead()
+    await until_idle()
+    ahead = sorted(documents.reads)
+
+    assert (await policies.for_caller(ALICE)).plan == GENEROUS
+    assert ahead == ["gate/config", "plans/anonymous", "plans/free"]
+    assert documents.reads[len(ahead) :] == ["users/alice"]
+
+
+async def test_what_cannot_be_read_ahead_is_read_when_it_is_asked_for(
+    policies: Policies, documents: WatchedDocuments
+) -> None:
+    """A store that was away for a moment refuses nobody later."""
+    documents.failing = True
+    policies.read_ahead()
+    await until_idle()
+    documents.failing = False
+
+    assert (await policies.for_caller(ALICE)).plan == GENEROUS
+
+
 async def test_who_is_cancelled_does_not_cancel_the_others_read(
     policies: Policies, documents: WatchedDocuments
 ) -> None:
