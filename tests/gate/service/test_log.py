@@ -29,7 +29,7 @@ async def test_no_log_line_holds_a_token_or_a_payload(world: World, steps: list[
 
     await asyncio.gather(world.infer(credentials=token, idempotency_key="my-key"), return_exceptions=True)
 
-    written = world.log.text.getvalue()
+    written = str([{**line, "time": "left out, for any digits may be in it"} for line in world.log.lines()])
     assert "job_id" in written
     assert not any(secret in written for secret in (PAYLOAD, "token-of", "app-check", "my-key", "0.25"))
 
