@@ -9,9 +9,7 @@ ever.
 
 from __future__ import annotations
 
-import asyncio
 import math
-import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
@@ -24,7 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
 from gate.endpoints.event_stream import send_events
-from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, headers_of, read_body
+from gate.endpoints.incoming import Bodies, check_is_json, credentials_of, decoded, headers_of
+from gate.endpoints.refusals import Refusals
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
 from gate.ports import Caller, CallerVerifier
@@ -77,8 +76,8 @@ class CallableDoor(Generic[_Payload]):
         self._verifier = verifier
         self._decoder = decoder
         self._origins = origins
-        self._log = log
-        self._reading = asyncio.Semaphore(BODIES_MAX)
+        self._refusals = Refusals(log)
+        self._bodies = Bodies()
         self._app: ASGIApp = origins.around(self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,9 +111,8 @@ class CallableDoor(Generic[_Payload]):
             raise InvalidRequestError(f"{method} is not allowed here; callables are called by POST")
         check_is_json(headers)
         caller = await self._verifier.verify(credentials_of(headers))
-        async with self._reading:
-            body = await read_body(receive)
-            return Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
+        body = await self._bodies.read(receive)
+        return Call(caller=caller, payload=self._decode(body), size_bytes=len(body))
 
     async def _response(self, call: Call[_Payload], request_id: str) -> tuple[bytes, GateError | None]:
         try:
@@ -135,19 +133,13 @@ class CallableDoor(Generic[_Payload]):
 
     def _refusal(self, exc: Exception, request_id: str) -> tuple[bytes, GateError]:
         """Return what a client is told of an error, and put what it is not told into the log."""
-        if isinstance(exc, GateError):
-            try:
-                body = msgspec.json.encode(error_json(exc))
-            except UnicodeEncodeError as unwritable:
-                return self._refusal(unwritable, request_id)
-            self._log.info(
-                "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
-            )
-            return body, exc
-        # A bug, or an answer that cannot be written as JSON.
-        self._log.error("request.failed", request_id=request_id, traceback="".join(traceback.format_exception(exc)))
-        error = GateError(public_message="INTERNAL")
-        return msgspec.json.encode(error_json(error)), error
+        error = exc if isinstance(exc, GateError) else GateError(public_message="INTERNAL")
+        try:
+            body = msgspec.json.encode(error_json(error))
+        except UnicodeEncodeError as unwritable:
+            return self._refusal(unwritable, request_id)
+        self._refusals.tell(exc, request_id)
+        return body, error
 
     def _decode(self, body: bytes) -> _Payload:
         return decoded(body, self._decoder).data

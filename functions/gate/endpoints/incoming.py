@@ -13,10 +13,11 @@ from starlette.types import Receive, Scope
 
 from gate.errors import InvalidRequestError
 from gate.ports import Credentials
+from gate.time_limit import TimeLimit
 
 BODY_BYTES_MAX = 10_000_000
 """No plan can allow more: it is what the smallest provider queue takes."""
-BODIES_MAX = 16
+_BODIES_MAX = 16
 """Bodies that are read at the same time: together at most a third of an instance's memory."""
 _BODY_SECONDS_MAX = 30.0
 """A body that drips in keeps one of the instance's places, and nobody is known to be asking yet."""
@@ -47,27 +48,40 @@ def check_is_json(headers: Mapping[str, str]) -> None:
         raise InvalidRequestError("The request's content-type must be application/json")
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Read a body, and stop reading as soon as it is too large or too slow.
+class Bodies:
+    """Reads the bodies that come to a door: so many at a time, each within a time and a size."""
 
-    Raises:
-        InvalidRequestError: it is.
-        ClientDisconnect: whoever sent it has gone.
-    """
+    def __init__(self, *, seconds_max: float = _BODY_SECONDS_MAX) -> None:
+        self._places = asyncio.Semaphore(_BODIES_MAX)
+        self._limit = TimeLimit(seconds_max)
+
+    async def read(self, receive: Receive) -> bytes:
+        """Read a body, and stop reading as soon as it is too large or too slow.
+
+        Raises:
+            InvalidRequestError: it is.
+            ClientDisconnect: whoever sent it has gone.
+        """
+        async with self._places:
+            try:
+                with self._limit.wait():
+                    return await _whole(receive)
+            except TimeoutError as exc:
+                seconds = f"{self._limit.seconds:g} seconds"
+                raise InvalidRequestError(f"The request's body did not come within {seconds}") from exc
+
+
+async def _whole(receive: Receive) -> bytes:
     chunks, size, more = [], 0, True
-    try:
-        async with asyncio.timeout(_BODY_SECONDS_MAX):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                chunk, more = message.get("body", b""), message.get("more_body", False)
-                size += len(chunk)
-                if size > BODY_BYTES_MAX:
-                    raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
-                chunks.append(chunk)
-    except TimeoutError as exc:
-        raise InvalidRequestError(f"The request's body did not come within {_BODY_SECONDS_MAX:g} seconds") from exc
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise InvalidRequestError(f"The request is larger than {BODY_BYTES_MAX} bytes")
+        chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

@@ -19,9 +19,14 @@ class Unholdable:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._told: set[tuple[str, int]] = set()
+        self._looked_at: tuple[object, ...] = ()
 
     def tell(self, job: Job, policy: Policy) -> None:
-        """Look through all limits of a refused job."""
+        """Look through all limits of a refused job. A flood of the refused mostly has the same ones."""
+        limits = policy.plan_name, policy.plan, policy.config, job.token_id, policy.token_budget
+        if limits == self._looked_at:
+            return
+        self._looked_at = limits
         for limit, value, held in _below_one_hold(job, policy):
             if (limit, value) not in self._told and len(self._told) < _TOLD_MAX:
                 self._told.add((limit, value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gate.endpoints.refusals import EACH_MAX, Refusals
 from gate.errors import (
     ConflictError,
     ForbiddenError,
@@ -15,6 +16,7 @@ from gate.errors import (
     SettingsError,
     UnauthenticatedError,
 )
+from tests.gate.doubles import WatchedLog
 from tests.gate.endpoints.door import Door, error_of
 
 
@@ -61,3 +63,32 @@ async def test_retry_after_is_whole_seconds_and_never_too_soon(seconds: float, h
 async def test_a_refusal_that_knows_no_time_names_none() -> None:
     """Guessing would be worse."""
     assert "retry-after" not in (await Door(ForbiddenError("no")).post()).headers
+
+
+def test_a_flood_of_refusals_is_a_handful_of_lines() -> None:
+    """The log costs money by the byte, and whoever is refused may come again a thousand times a second."""
+    log, now = WatchedLog(), 100.0
+    refusals = Refusals(log, monotonic=lambda: now)
+
+    for number in range(1_000):
+        refusals.tell(UnauthenticatedError("no"), str(number))
+    refusals.tell(QuotaExceededError("another kind"), "other")
+    assert len(log.lines("request.refused")) == EACH_MAX + 1
+    assert log.lines("request.refused_more") == []
+
+    now += 1
+    refusals.tell(UnauthenticatedError("no"), "later")
+    [line] = log.lines("request.refused_more")
+    assert line["more"] == {"unauthenticated": 1_000 - EACH_MAX}
+    assert log.lines("request.refused")[-1]["request_id"] == "later"
+
+
+def test_every_bug_is_told() -> None:
+    """However many there are: each may be another."""
+    log = WatchedLog()
+    refusals = Refusals(log)
+
+    for number in range(100):
+        refusals.tell(ValueError("a bug"), str(number))
+
+    assert len(log.lines("request.failed")) == 100

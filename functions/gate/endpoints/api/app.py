@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
@@ -27,7 +26,8 @@ from gate.endpoints.api.errors import (
 from gate.endpoints.api.routes import Asked, ErrorShape, Events, Reply, Route
 from gate.endpoints.entrance import Entrance
 from gate.endpoints.event_stream import left, send_events
-from gate.endpoints.incoming import BODIES_MAX, check_is_json, credentials_of, decoded, read_body
+from gate.endpoints.incoming import Bodies, check_is_json, credentials_of, decoded
+from gate.endpoints.refusals import Refusals
 from gate.errors import GateError, InvalidRequestError
 from gate.ports import Clock
 from gate.random_text import random_hex
@@ -72,7 +72,8 @@ class HttpApi:
         self._free = {path: cache(make) for path, make in free.items()}
         self._entrance = entrance
         self._clock = clock
-        self._reading = asyncio.Semaphore(BODIES_MAX)
+        self._bodies = Bodies()
+        self._refusals = Refusals(entrance.log)
         self._app: ASGIApp = entrance.origins.around(
             self._serve,
             methods=("GET", "POST"),
@@ -132,9 +133,8 @@ class HttpApi:
         payload, size_bytes = None, 0
         if served.decoder:
             check_is_json(request.headers)
-            async with self._reading:
-                body = await read_body(request.receive)
-                payload, size_bytes = _payload(body, served), len(body)
+            body = await self._bodies.read(request.receive)
+            payload, size_bytes = _payload(body, served), len(body)
         return Asked(
             caller=caller,
             path=path,
@@ -168,14 +168,16 @@ class HttpApi:
             async for event in events:
                 yield event
         except Exception as exc:
-            error = self._logged(exc, request_id)
+            self._refusals.tell(exc, request_id)
+            error = exc if isinstance(exc, GateError) else GateError()
             yield msgspec.json.encode(shape.body(error))
         finally:
             first.cancel()
             await events.aclose()
 
     def _refusal(self, exc: Exception, shape: ErrorShape, request_id: str, headers: dict[str, str]) -> Response:
-        error = self._logged(exc, request_id)
+        self._refusals.tell(exc, request_id)
+        error = exc if isinstance(exc, GateError) else GateError()
         status, more = error.http_status, error_headers(error)
         if "allow" in error.details:
             status, more = 405, {"allow": error.details["allow"]}
@@ -185,18 +187,6 @@ class HttpApi:
             headers={**headers, **more},
             media_type="application/json",
         )
-
-    def _logged(self, exc: Exception, request_id: str) -> GateError:
-        """Put what a client is not told into the log, and return what it is told."""
-        log = self._entrance.log
-        if isinstance(exc, GateError):
-            log.info(
-                "request.refused", request_id=request_id, code=exc.code, error=type(exc).__name__, reason=str(exc)
-            )
-            return exc
-        # A bug, or an answer that cannot be written as JSON.
-        log.error("request.failed", request_id=request_id, traceback="".join(traceback.format_exception(exc)))
-        return GateError()
 
 
 async def _begun(events: Events, receive: Receive) -> asyncio.Future[bytes] | None:
