@@ -35,6 +35,11 @@ class JobName(msgspec.Struct, frozen=True, kw_only=True):
     """It is made of what is asked, and not of what the caller says."""
 
 
+def may_repeat(request: InferRequest, *, cache_seconds: int | None) -> bool:
+    """Return whether another request's job may answer this one."""
+    return request.idempotency_key is not None or cache_seconds is not None
+
+
 def names_of(
     request: InferRequest,
     digest: str,

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from functools import lru_cache
+
+import msgspec
 
 from gate.domain import meter
 from gate.domain.job import Job
-from gate.domain.meter import Denial, LimitName
+from gate.domain.meter import Denial, Limit, LimitName
 from gate.errors import QuotaExceededError
-from gate.ports import Admitted, Clock, Denied, Ledger, Repeated
+from gate.ports import Admitted, Caller, Clock, Denied, Ledger, Repeated
 from gate.steps.denials import DenialMemory
 from gate.steps.holding import Holding, UnderWay
 from gate.steps.newcomers import NewcomerError
@@ -70,7 +73,7 @@ class Admission:
             NewcomerError: another policy holds for this caller; nothing is held.
             LedgerError: the hold is not known to stand.
         """
-        denial = self._recalled(job, policy)
+        denial = self._recalled(job.caller, job.token_id, policy)
         if job.token_id:
             # Only the commit of a hold knows whether the token lives, so no answer is given again without one.
             denial, may_repeat = None if may_repeat else denial, False
@@ -86,6 +89,16 @@ class Admission:
         if earlier:
             return Repeated(job=earlier)
         raise _refusal(denial, now=self._clock.now())
+
+    def check(self, caller: Caller, policy: Policy) -> None:
+        """Refuse who is remembered to be refused, before anything is made of a request that can repeat no other.
+
+        Raises:
+            QuotaExceededError: as `hold`.
+        """
+        denial = self._recalled(caller.uid, caller.token_id, policy)
+        if denial:
+            raise _refusal(denial, now=self._clock.now())
 
     async def is_there(self, job: Job) -> bool:
         """Return whether a job of this id was held before, so that holding it again holds nothing.
@@ -110,11 +123,11 @@ class Admission:
         if job.token_id:
             self._denials.forget(meter.token_path(job.token_id))
 
-    def _recalled(self, job: Job, policy: Policy) -> Denial | None:
+    def _recalled(self, uid: str, token_id: str | None, policy: Policy) -> Denial | None:
         """Return a denial by the caller's plan or by the token's budget that still stands."""
-        denial = self._denials.recall(meter.usage_account(job.caller), policy.plan)
-        if denial is None and job.token_id:
-            denial = self._denials.recall(meter.token_path(job.token_id), policy.token_budget)
+        denial = self._denials.recall(meter.usage_account(uid), policy.plan)
+        if denial is None and token_id:
+            denial = self._denials.recall(meter.token_path(token_id), policy.token_budget)
         return denial
 
     def _remember(self, denial: Denial, job: Job, policy: Policy) -> None:
@@ -126,19 +139,34 @@ class Admission:
 
 def _refusal(denial: Denial, *, now: datetime) -> QuotaExceededError:
     """Say no in words and in facts. The budget's size is the owner's business."""
-    limit = denial.limit
+    told = _told_of(denial.limit)
     wait_seconds = max(0.001, math.ceil((denial.retry_at - now).total_seconds() * 1000) / 1000)
-    details: dict[str, object] = {
-        "limit": limit.name.value,
-        "limit_value": None if limit.name.is_budget else limit.value,
-        "retry_after_seconds": wait_seconds,
-        "resets_at": limit.resets_at.isoformat() if limit.resets_at else None,
-    }
-    sentence = _LIMITS_IN_WORDS[limit.name].format(limit.value)
     return QuotaExceededError(
-        f"denied by {limit.name.value}",
-        public_message=f"{sentence} Try again in {_in_words(wait_seconds)}.",
-        details=details,
+        told.reason,
+        public_message=f"{told.sentence} Try again in {_in_words(wait_seconds)}.",
+        details={**told.facts, "retry_after_seconds": wait_seconds},
+    )
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told of a limit, whoever runs into it and whenever."""
+
+    reason: str
+    sentence: str
+    facts: dict[str, object]
+
+
+@lru_cache(maxsize=1024)
+def _told_of(limit: Limit) -> _Told:
+    name = limit.name
+    return _Told(
+        reason=f"denied by {name.value}",
+        sentence=_LIMITS_IN_WORDS[name].format(limit.value),
+        facts={
+            "limit": name.value,
+            "limit_value": None if name.is_budget else limit.value,
+            "resets_at": limit.resets_at.isoformat() if limit.resets_at else None,
+        },
     )
 
 

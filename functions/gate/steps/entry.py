@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
 
 from gate.domain import kill
-from gate.domain.caching import JobName, names_of
+from gate.domain.caching import JobName, may_repeat, names_of
 from gate.domain.job import Job, JobState, Settlement, job_id_for
 from gate.domain.kill import Access, KillLevel
 from gate.domain.model import ServedModel
@@ -121,14 +121,27 @@ class Entry:
         if allowed is Access.NOTHING:
             raise kill.refusal(policy.config.kill_level)
         check_raw_size(size_bytes, policy.plan)
-        body = self._checked_body(caller, request, policy)
+        model = self._checked_model(caller, request, policy)
+        cache_seconds = policy.config.cache_seconds.get(model)
+        if allowed is Access.ALL and not may_repeat(request, cache_seconds=cache_seconds):
+            self._admission.check(caller, policy)
+        body = request.body(model)
+        check_size(request, body, policy.plan)
         digest = payload_digest(body)
-        for name in self._names(request, digest, policy):
+        for name in self._names(request, digest, cache_seconds):
             job = self._new_job(caller, policy, digest, name)
-            with self._refusals_noted(caller, job, policy, name):
+            if name.repeats:
+                self._pace.check(paced_as(caller))
+            try:
                 if allowed is Access.ANSWERS and not (name.repeats and await self._admission.is_there(job)):
                     raise kill.refusal(policy.config.kill_level)
                 outcome = await self._hold(job, policy, may_repeat=name.repeats)
+            except (KilledError, QuotaExceededError):
+                # Whoever may repeat a job has it looked for at each refusal, so what is read for them is bounded.
+                if name.repeats:
+                    self._pace.count(paced_as(caller))
+                self._unholdable.tell(job, policy)
+                raise
             if isinstance(outcome, Admitted):
                 return Held(admitted=outcome, policy=policy, request=request, body=body, keeps_result=name.repeats)
             self._pace.count(paced_as(caller), _READS_TO_REPEAT)
@@ -140,21 +153,8 @@ class Entry:
             public_message="The model could not be reached for this request. Use a new key to try again.",
         )
 
-    @contextmanager
-    def _refusals_noted(self, caller: Caller, job: Job, policy: Policy, name: JobName) -> Iterator[None]:
-        """Bound what is read for who gets no hold: whoever may repeat a job has it looked for at each refusal."""
-        if name.repeats:
-            self._pace.check(paced_as(caller))
-        try:
-            yield
-        except (KilledError, QuotaExceededError):
-            if name.repeats:
-                self._pace.count(paced_as(caller))
-            self._unholdable.tell(job, policy)
-            raise
-
-    def _checked_body(self, caller: Caller, request: InferRequest, policy: Policy) -> bytes:
-        """Check all that can be checked before anything is spent, and return what the worker is sent."""
+    def _checked_model(self, caller: Caller, request: InferRequest, policy: Policy) -> str:
+        """Return the model that is asked for, if it is served and this caller may use it."""
         if not caller.models:
             raise ForbiddenError("a usage token", public_message="This API token may only read usage.")
         name = (request.model or self._model.name).lower()
@@ -165,15 +165,13 @@ class Entry:
                 f"model {name!r} is not served, or not in plan {policy.plan_name}",
                 public_message=f"{whose} has no model {name!r}. Leave `model` out for the default.",
             )
-        body = request.body(name)
-        check_size(request, body, policy.plan)
-        return body
+        return name
 
-    def _names(self, request: InferRequest, digest: str, policy: Policy) -> Iterator[JobName]:
+    def _names(self, request: InferRequest, digest: str, cache_seconds: int | None) -> Iterator[JobName]:
         return names_of(
             request,
             digest,
-            cache_seconds=policy.config.cache_seconds.get(self._model.name),
+            cache_seconds=cache_seconds,
             now=self._clock.now(),
             random=lambda: self._random_hex(16),
         )

@@ -87,3 +87,17 @@ async def test_who_was_refused_for_a_running_job_gets_in_when_it_ends(world: Wor
     await asking
 
     assert (await world.infer()).outputs
+
+
+async def test_who_is_remembered_to_be_refused_is_so_before_their_request_is_looked_at(world: World) -> None:
+    """A flood of large requests costs no more than one of small ones. Who names a job is not: it may be answered."""
+    await set_plan(world, requests_per_day=1)
+    first = await world.infer(idempotency_key="k")
+    with pytest.raises(QuotaExceededError):
+        await world.infer()
+
+    with pytest.raises(QuotaExceededError):
+        await world.infer("\ud800")
+    with pytest.raises(InvalidRequestError):
+        await world.infer("\ud800", idempotency_key="k")
+    assert (await world.infer(idempotency_key="k")).job.job_id == first.job.job_id
