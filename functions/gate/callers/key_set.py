@@ -5,11 +5,12 @@ cryptography alone reads it: PyJWT would import X.509 and every other kind of ke
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
+
+from gate.callers.base64url import read_base64url
 
 _KEY_BITS_MIN = 2048
 
@@ -44,12 +45,8 @@ def read_key_set(document: bytes) -> dict[str, RSAPublicKey]:
 
 
 def _strong(numbers: _Numbers) -> RSAPublicKey:
-    key = RSAPublicNumbers(_integer(numbers.e), _integer(numbers.n)).public_key()
+    exponent, modulus = (int.from_bytes(read_base64url(text)) for text in (numbers.e, numbers.n))
+    key = RSAPublicNumbers(exponent, modulus).public_key()
     if key.key_size < _KEY_BITS_MIN:
         raise ValueError("not an RSA public key of enough bits")
     return key
-
-
-def _integer(text: str) -> int:
-    """Read a number in base64url without its padding."""
-    return int.from_bytes(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))

@@ -1,0 +1,16 @@
+"""Bytes as JSON Web Tokens and Keys write them."""
+
+from __future__ import annotations
+
+import base64
+
+
+def read_base64url(text: str) -> bytes:
+    """Return the bytes that a text means in base64url without padding: RFC 7515, 2.
+
+    Raises:
+        ValueError: it has another character, or no such length.
+    """
+    if "+" in text or "/" in text or "=" in text:
+        raise ValueError("base64, and not base64url without padding")
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
