@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.engines.library import batches
+from worker.engines.general import batches
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=200)
 

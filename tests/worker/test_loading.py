@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.worker import tiny
-from worker.engines.library import exactness
-from worker.engines.library.loading import load_model
+from worker.engines.general import exactness
+from worker.engines.general.loading import load_model
 from worker.errors import ModelError
 from worker.hardware import machine
 from worker.hardware.need import read_stored, weigh, with_work

@@ -2,7 +2,7 @@
 
 tasks         one module for each task that reads; a task's engine is over one of the ways to run a model:
 packed        the BERT family, without padding and without `transformers`
-library       any architecture, by `transformers`
+general       any architecture, by `transformers`
 generation    models that write: continuous batching, and sequence to sequence
 early         numpy, while torch is still being imported
 """

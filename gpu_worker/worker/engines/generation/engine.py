@@ -11,10 +11,10 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Item, Work, Written
+from worker.engines.general.loading import lacking, load_model, load_tokenizer
 from worker.engines.generation.options import NEW_TOKENS_DEFAULT, Options, Sampling, read_options
 from worker.engines.generation.prompts import read_prompts
 from worker.engines.generation.transcript import Transcript
-from worker.engines.library.loading import lacking, load_model, load_tokenizer
 from worker.errors import InputError, ModelError
 from worker.hardware.failures import device_errors
 from worker.log import EventLog

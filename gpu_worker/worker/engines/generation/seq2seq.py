@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 from gate import wire
 from worker.engine import Item, Work
+from worker.engines.general.text import TextEngine, to_items
 from worker.engines.inputs import Parameters, read_texts
-from worker.engines.library.text import TextEngine, to_items
 from worker.errors import InputError, ModelError
 from worker.hardware.failures import device_errors
 from worker.settings import Hardware, Limits, Task

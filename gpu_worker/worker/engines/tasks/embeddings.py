@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker.engines.general.text import TextEngine, finite
 from worker.engines.inputs import Parameters
-from worker.engines.library.text import TextEngine, finite
 from worker.engines.packed.text import PackedTextEngine
 from worker.folder import read_layout
 from worker.settings import Hardware, Limits

@@ -8,8 +8,8 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Item, Work
+from worker.engines.general.text import TextEngine, finite, to_items
 from worker.engines.inputs import Parameters, Texts, read_list, read_texts
-from worker.engines.library.text import TextEngine, finite, to_items
 from worker.errors import InputError, ModelError
 
 _TOP_K = 5

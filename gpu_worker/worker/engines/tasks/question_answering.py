@@ -8,8 +8,8 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Item, Work
+from worker.engines.general.text import TextEngine, finite, to_items
 from worker.engines.inputs import Parameters, kind, read_object, read_text
-from worker.engines.library.text import TextEngine, finite, to_items
 from worker.engines.tasks.answers import Answers, Window
 from worker.errors import InputError, ModelError
 

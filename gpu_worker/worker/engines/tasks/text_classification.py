@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker.engines.general.text import TextEngine, finite
 from worker.engines.inputs import Parameters
-from worker.engines.library.text import TextEngine, finite
 from worker.engines.packed import read_shape
 from worker.engines.packed.text import PackedTextEngine
 from worker.folder import read_json

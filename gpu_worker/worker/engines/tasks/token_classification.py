@@ -7,8 +7,8 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Work
+from worker.engines.general.text import TextEngine, finite, to_items
 from worker.engines.inputs import Parameters, read_texts
-from worker.engines.library.text import TextEngine, finite, to_items
 from worker.engines.tasks.entities import STRATEGIES, Entities, Token
 from worker.errors import ModelError
 

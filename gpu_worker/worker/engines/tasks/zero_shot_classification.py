@@ -9,8 +9,8 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Work
+from worker.engines.general.text import TextEngine, finite, to_items
 from worker.engines.inputs import Parameters, Texts, read_list, read_text, read_texts
-from worker.engines.library.text import TextEngine, finite, to_items
 from worker.errors import InputError, ModelError
 from worker.settings import Hardware, Limits
 

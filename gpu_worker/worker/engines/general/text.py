@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from gate import wire
 from worker.engine import Item, Work
+from worker.engines.general import batches
+from worker.engines.general.loading import lacking, load_model, load_tokenizer
 from worker.engines.inputs import Texts, read_texts
-from worker.engines.library import batches
-from worker.engines.library.loading import lacking, load_model, load_tokenizer
 from worker.errors import InputError, ModelError
 from worker.hardware.failures import device_errors
 from worker.log import EventLog

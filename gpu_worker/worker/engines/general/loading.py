@@ -96,14 +96,14 @@ def load_model(
 
 
 def _is_faster(config: Mapping[str, Any], stored: Stored) -> bool:
-    from worker.engines.library import exactness  # brings torch, which is loaded by now
+    from worker.engines.general import exactness  # brings torch, which is loaded by now
 
     return exactness.is_faster_in_bfloat16(config, stored.parameters)
 
 
 def _compared(auto_class: str, folder: Path, plan: Plan, *, log: EventLog) -> Loaded:
     """Return the model in the plan's dtype if it answers as in float32, else in float32."""
-    from worker.engines.library import exactness  # brings torch, which is loaded by now
+    from worker.engines.general import exactness  # brings torch, which is loaded by now
 
     exact = replace(plan, dtype=Dtype.FLOAT32, need=weigh(plan.stored, Dtype.FLOAT32, Quantization.NONE))
     both = plan.need.total_bytes + exact.need.weights_bytes
