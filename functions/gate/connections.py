@@ -53,7 +53,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
         timeouts: _Timeouts = request.extensions.get("timeout", {})
         lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
         lines += [b"%s: %s" % header for header in request.headers.raw]
-        head = _head(b"\r\n".join(lines), lines=len(lines))
+        head = _checked_head(b"\r\n".join(lines), lines=len(lines))
         connection = await self._begun(_origin(request.url), head, await _body(request), timeouts)
         stream = _Answer(self, connection, timeouts.get("read"))
         return httpx.Response(connection.status, headers=connection.headers, stream=stream)
@@ -78,7 +78,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method not in ("GET", "DELETE"):
             lines.append(f"content-length: {len(body)}")
-        head = _head("\r\n".join(lines).encode(), lines=len(lines))
+        head = _checked_head("\r\n".join(lines).encode(), lines=len(lines))
         return Reply(self, await self._begun(target.origin, head, body, timeouts))
 
     async def _begun(self, origin: Origin, head: bytes, body: bytes, timeouts: _Timeouts) -> Connection:
@@ -234,7 +234,7 @@ def _origin(url: httpx.URL) -> Origin:
     return url.raw_scheme, url.raw_host, url.port or (443 if url.raw_scheme == b"https" else 80)
 
 
-def _head(head: bytes, *, lines: int) -> bytes:
+def _checked_head(head: bytes, *, lines: int) -> bytes:
     """Return the request line and the headers, as they go over the wire."""
     if head.count(b"\n") != lines - 1 or head.count(b"\r") != lines - 1 or b"\0" in head:
         raise httpx.LocalProtocolError("a header holds a line break")

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import msgspec
 
+from bench.environments import build_of
 from bench.live import BenchError
 from infra.bench import parts, report
 from infra.bench.findings import Finding, keep
-from infra.bench.gates import CHECKOUT, say
+from infra.bench.gates import CHECKOUT, PYTHON, say
 from infra.bench.load import LoadError
 from infra.bench.run import Run
 from infra.bench.standing import Cores
@@ -52,7 +53,7 @@ def main() -> int:
             failed += 1
             say(f"{part} could not be measured: {exc}")
             continue
-        keep(msgspec.structs.replace(finding, load=round(load, 1)), run.findings)
+        keep(msgspec.structs.replace(finding, load=round(load, 1), python=build_of(PYTHON)), run.findings)
         for goal in finding.goals:
             say(f"{'met    ' if goal.met else 'NOT MET'} {goal.what}: {goal.measured}; goal {goal.goal}")
     if not arguments.quick:

@@ -43,6 +43,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, dict[str, str]] = {}
     load: float = 0
     """Processes that wanted a core in the minute before it was measured."""
+    python: str = ""
+    """The interpreter of the gates in Python: parts that were measured one by one may have had others."""
     facts: dict[str, float] = {}
     """Numbers that other parts reckon with."""
 

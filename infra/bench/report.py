@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.environments import build_of
 from bench.machine import this_machine
 from bench.report import write as write_section
 from infra.bench import picture
 from infra.bench.findings import Finding, kept, table
-from infra.bench.gates import PYTHON
 
 PARTS = ("throughput", "refused", "operations", "racing", "cold", "held", "growth", "cost")
 _SECTION = "## The gate"
@@ -33,6 +31,7 @@ def section(found: Sequence[Finding]) -> str:
         for finding in found
         for name, packages in finding.versions.items()
     ]
+    pythons = sorted({finding.python for finding in found if finding.python})
     days = sorted({finding.day for finding in found})
     intro = [
         f"Measured on {' and '.join(days)} by `make bench`.",
@@ -41,7 +40,7 @@ def section(found: Sequence[Finding]) -> str:
                 f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}. {machine.system}.",
                 "- Each gate is one process on one core, in an environment of its own, at pinned versions. "
                 "On the other core is all else: the load (`wrk`), Redis, and nginx, which is everybody's upstream.",
-                f"- Gates in Python run on Python {build_of(PYTHON)}.",
+                f"- Gates in Python run on Python {' and '.join(pythons)}.",
                 *versions,
             ]
         ),

@@ -102,12 +102,9 @@ def moves_to_hold(
         token_budget: of the token that was shown.
         first_seen_by: the hold is denied, by `LimitName.AGE`, if its caller was first seen later than this.
     """
-    add = _Amounts(
-        requests=1, gpu_ms=job.held_gpu_ms, microdollars=job.held_microdollars, emission_us=job.emission_us
-    )
     at = Periods.of(job.held_at)
     return (
-        *_caller_moves(job, plan, add, at),
+        *_caller_moves(job, plan, at),
         _age_move(job, first_seen_by),
         *_token_moves(job, token_budget, job.held_microdollars, at),
         Move(account=budget_account(job.shard), counter=IN_FLIGHT, amount=1),
@@ -199,22 +196,14 @@ def remaining(plan: Plan, counters: Mapping[tuple[str, ...], int], *, now: datet
     )
 
 
-class _Amounts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one job adds to its caller's counters."""
-
-    requests: int = 0
-    gpu_ms: int = 0
-    microdollars: int = 0
-    emission_us: int = 0
-
-
-def _caller_moves(job: Job, plan: Plan, add: _Amounts, at: Periods) -> list[Move]:
+def _caller_moves(job: Job, plan: Plan, at: Periods) -> list[Move]:
     """Return one move for each limit of a plan."""
     account = usage_account(job.caller)
+    adds = {"requests": 1, "gpu_ms": job.held_gpu_ms, "microdollars": job.held_microdollars}
     return [
-        _rate_move(account, plan, add.emission_us, to_microseconds(job.held_at)),
+        _rate_move(account, plan, job.emission_us, to_microseconds(job.held_at)),
         *[
-            Move(account=account, counter=counter, amount=getattr(add, what), limit=limit)
+            Move(account=account, counter=counter, amount=adds[what], limit=limit)
             for counter, what, limit in _counted(plan, at)
         ],
     ]
@@ -222,7 +211,7 @@ def _caller_moves(job: Job, plan: Plan, add: _Amounts, at: Periods) -> list[Move
 
 @lru_cache(maxsize=1024)
 def _counted(plan: Plan, at: Periods) -> tuple[tuple[tuple[str, ...], str, Limit | None], ...]:
-    """Return each counter of a caller but the rate's, by which of `_Amounts` it grows, and its limit.
+    """Return each counter of a caller but the rate's, by what a job adds to it, and its limit.
 
     What is listed here is all that a plan limits. It is the same for all callers of a plan within an hour.
     """

@@ -1,7 +1,7 @@
 """What the log is told of requests that were refused, or failed.
 
 Whoever is refused may come again at once, thousands of times a second, and a log is paid for by the byte. So of each
-kind the first few in a second are told one by one, and of the others how many there were.
+kind the first few in a second are told one by one, and of the others how many there were, with the next refusal.
 """
 
 from __future__ import annotations

@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gate.domain.job import Job, JobState
+from gate.domain.job import JobState
 from gate.ledgers.sqlite import SqliteLedger
 from tests.gate.world import DAY, HELD, World
+
+
+class Slow:
+    """A method of the ledger that begins, and goes on once it is told to."""
+
+    def __init__(self, method: Callable[..., Awaitable[Any]]) -> None:
+        self._method = method
+        self.begun, self.go_on, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.begun.set()
+        await self.go_on.wait()
+        done = await self._method(*arguments, **options)
+        self.ended.set()
+        return done
 
 
 class TestACallerWhoGoesAway:
     async def test_while_it_is_held_pays_nothing(self, world: World) -> None:
         """It was never sent, so the hold is released as soon as it is known to stand."""
-        holding, go_on, released = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        hold, settle = world.ledger.hold, world.ledger.settle
-
-        async def slow_hold(*arguments: Any, **options: Any) -> Any:
-            holding.set()
-            await go_on.wait()
-            return await hold(*arguments, **options)
-
-        async def watched_settle(*arguments: Any, **options: Any) -> Job:
-            done = await settle(*arguments, **options)
-            released.set()
-            return done
-
-        world.ledger.hold = slow_hold  # type: ignore[method-assign]  # this test's ledger takes its time
-        world.ledger.settle = watched_settle  # type: ignore[method-assign]  # and tells when it is done
+        hold, settle = Slow(world.ledger.hold), Slow(world.ledger.settle)
+        world.ledger.hold = hold  # type: ignore[method-assign]  # this test's ledger takes its time
+        world.ledger.settle = settle  # type: ignore[method-assign]  # and tells when it is done
         asking = asyncio.ensure_future(world.infer())
-        await holding.wait()
+        await hold.begun.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        go_on.set()
-        await released.wait()
+        hold.go_on.set()
+        settle.go_on.set()
+        await settle.ended.wait()
 
         assert (await world.the_job()).state is JobState.RELEASED
         assert await world.counter(*DAY, "requests") == 0
@@ -45,7 +50,8 @@ class TestACallerWhoGoesAway:
 
     async def test_by_the_dozen_while_the_file_is_locked_pays_nothing(self, world: World, tmp_path: Path) -> None:
         """Where no task goes on with a hold but the ledger's own thread."""
-        world.ledger.hold = partial(SqliteLedger.hold, world.ledger)  # type: ignore[method-assign, assignment]  # as it is without a watch on it
+        unwatched = partial(SqliteLedger.hold, world.ledger)
+        world.ledger.hold = unwatched  # type: ignore[method-assign, assignment]  # it makes a task of each hold
         await world.infer()
         other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -78,23 +84,14 @@ class TestACallerWhoGoesAway:
 
     async def test_while_it_is_settled_changes_nothing_about_it(self, world: World) -> None:
         """The settlement goes on without them."""
-        settling, go_on, settled = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        settle = world.ledger.settle
-
-        async def slow_settle(*arguments: Any, **options: Any) -> Job:
-            settling.set()
-            await go_on.wait()
-            done = await settle(*arguments, **options)
-            settled.set()
-            return done
-
-        world.ledger.settle = slow_settle  # type: ignore[method-assign]  # this test's ledger takes its time
+        settle = Slow(world.ledger.settle)
+        world.ledger.settle = settle  # type: ignore[method-assign]  # this test's ledger takes its time
         asking = asyncio.ensure_future(world.infer())
-        await settling.wait()
+        await settle.begun.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        go_on.set()
-        await settled.wait()
+        settle.go_on.set()
+        await settle.ended.wait()
 
         assert await world.counter(*DAY, "microdollars") == 1_127
 

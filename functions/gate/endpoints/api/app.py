@@ -168,16 +168,13 @@ class HttpApi:
             async for event in events:
                 yield event
         except Exception as exc:
-            self._refusals.tell(exc, request_id)
-            error = exc if isinstance(exc, GateError) else GateError()
-            yield msgspec.json.encode(shape.body(error))
+            yield msgspec.json.encode(shape.body(self._told_of(exc, request_id)))
         finally:
             first.cancel()
             await events.aclose()
 
     def _refusal(self, exc: Exception, shape: ErrorShape, request_id: str, headers: dict[str, str]) -> Response:
-        self._refusals.tell(exc, request_id)
-        error = exc if isinstance(exc, GateError) else GateError()
+        error = self._told_of(exc, request_id)
         status, more = error.http_status, error_headers(error)
         if "allow" in error.details:
             status, more = 405, {"allow": error.details["allow"]}
@@ -187,6 +184,11 @@ class HttpApi:
             headers={**headers, **more},
             media_type="application/json",
         )
+
+    def _told_of(self, exc: Exception, request_id: str) -> GateError:
+        """Put what a client is not told into the log, and return what it is told."""
+        self._refusals.tell(exc, request_id)
+        return exc if isinstance(exc, GateError) else GateError()
 
 
 async def _begun(events: Events, receive: Receive) -> asyncio.Future[bytes] | None:
