@@ -106,7 +106,7 @@ class TestSqliteLedger(LedgerContract):
     async def test_a_hold_that_cannot_be_synced_is_not_known_to_stand(
         self, ledger: SqliteLedger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A disk that says no must not let a job run."""
+        """A disk that says no must not let a job run, but for what is covered by what it has."""
         await hold(ledger, make_job())
 
         def broken(_: int) -> None:
@@ -114,8 +114,8 @@ class TestSqliteLedger(LedgerContract):
 
         monkeypatch.setattr(os, "fdatasync", broken)
 
-        with pytest.raises(LedgerError):
-            await hold(ledger, make_job())
+        with pytest.raises(LedgerError, match="the disk is gone"):
+            await asyncio.gather(*(hold(ledger, make_job()) for _ in range(5)))
 
     async def test_a_file_that_cannot_be_written_refuses(self, tmp_path: Path) -> None:
         """No ledger, no spending; and the error is the gate's own."""

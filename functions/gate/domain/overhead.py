@@ -31,8 +31,19 @@ def moves_to_count(microdollars: int, shards: Shards, *, at: datetime) -> list[M
     more = microdollars - of_a_period(periods.day, shards)
     if more <= 0:
         return []
+    return _moves(more, periods)
+
+
+def moves_to_add(microdollars: int, *, at: datetime) -> list[Move]:
+    """Return the moves that count so much more in a day, and in its hour as well, which is not over."""
+    periods = Periods.of(at)
+    hour = Move(account=budget_account(0), counter=(*periods.hour, "microdollars"), amount=microdollars)
+    return [*_moves(microdollars, periods), hour]
+
+
+def _moves(microdollars: int, periods: Periods) -> list[Move]:
     counters = [(*period, name) for period in (periods.day, periods.month) for name in (OVERHEAD, "microdollars")]
-    return [Move(account=budget_account(0), counter=counter, amount=more) for counter in counters]
+    return [Move(account=budget_account(0), counter=counter, amount=microdollars) for counter in counters]
 
 
 def of_a_period(period: tuple[str, ...], shards: Shards) -> int:

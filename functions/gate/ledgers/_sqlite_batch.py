@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gate.domain import meter
+from gate.domain import meter, overhead
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.meter import Key, Move
 from gate.errors import JobNotFoundError, UnauthenticatedError
+from gate.ledgers._reserve import Reserve
+from gate.ledgers.group_commit import Done
 from gate.ports import Admitted, Denied, Repeated
 
 _Value = TypeVar("_Value")
@@ -29,6 +31,7 @@ _ACCOUNTS_MAX = 20_000
 
 _ROWS_MAX = 64
 """Of one statement. SQLite keeps those for fewer rows prepared as well: one for each number."""
+_MOVE = "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 _TOUCH = """
 UPDATE documents SET document = json_set(document, '$.last_used_at', touched.at) FROM
 (SELECT json_extract(value, '$[0]') AS path, json_extract(value, '$[1]') AS at FROM json_each(?)) AS touched
@@ -78,7 +81,8 @@ Outcome = Admitted | Denied | Repeated | Job | Exception
 class Batches:
     """Runs batches on one connection, inside the transaction that is open there."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserve: Reserve) -> None:
+        self._reserve = reserve
         self._counters: dict[str, dict[tuple[str, ...], int]] = {}
         self._held: dict[str, Job] = {}
         self._version: tuple[int, int] | None = None
@@ -87,19 +91,57 @@ class Batches:
         """Believe nothing that was remembered: the transaction was undone."""
         self._version = None
 
+    def synced(self) -> None:
+        """See `Together.synced`."""
+        self._reserve.synced()
+
+    def not_synced(self) -> None:
+        """See `Together.not_synced`."""
+        self._reserve.not_synced()
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        """See `Together.close`."""
+        self._reserve.give_back(connection)
+
     def is_alone(self, asked: Asked) -> bool:
         """Tell whether no other job is under way that this process held."""
         return not self._held or self._held.keys() == {asked.job_id}
 
-    def run(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> list[Outcome]:
-        """Do what is asked for, in its order, and return what came of each."""
+    def run(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> Done:
+        """Do what is asked for, in its order. What waits for the disk is said here, and nowhere else."""
         version = self._check(connection)
+        self._count_what_was_lost(connection, asked)
         batch = _Batch(self._counters, self._jobs(connection, asked), self._documents(connection, asked))
         self._read_counters(connection, batch.accounts(asked))
         outcomes = [batch.outcome(one) for one in asked]
         self._write(connection, batch)
+        is_safe = self._is_safe(connection, batch)
         self._version = version, connection.total_changes
-        return outcomes
+        return Done(outcomes=outcomes, is_safe=is_safe)
+
+    def _count_what_was_lost(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> None:
+        """Count what a power cut may have taken before the first hold after it is decided on."""
+        first = next((one for one in asked if isinstance(one, Hold)), None)
+        lost_microdollars = self._reserve.find(connection) if first else 0
+        if first and lost_microdollars:
+            add(connection, overhead.moves_to_add(lost_microdollars, at=first.job.held_at))
+            self._counters.clear()
+
+    def _is_safe(self, connection: sqlite3.Connection, batch: _Batch) -> bool:
+        """Tell whether a batch may be answered before it is on the disk.
+
+        A settlement may: if a power cut takes it, its hold is swept in full, which is more than is owed. A hold may
+        if the reserve covers it; if not, it brings the reserve to the disk with it.
+        """
+        for job in batch.held:
+            self._reserve.hold(job)
+        for job in batch.changed.values():
+            if job.state.final:
+                self._reserve.settle(job)
+        if batch.held and not self._reserve.covers():
+            self._reserve.take(connection, hold_microdollars=max(job.held_microdollars for job in batch.held))
+            return False
+        return not batch.has_notes
 
     def _check(self, connection: sqlite3.Connection) -> int:
         """Forget everything if anybody else has changed the file; return what tells of the next who does.
@@ -110,6 +152,7 @@ class Batches:
         if self._version != (version, connection.total_changes) or len(self._counters) > _ACCOUNTS_MAX:
             self._counters.clear()
             self._held.clear()
+            self._reserve.forget()
         return int(version)
 
     def _jobs(self, connection: sqlite3.Connection, asked: Sequence[Asked]) -> dict[str, Job]:
@@ -171,6 +214,8 @@ class _Batch:
         self.moved: dict[Key, int] = {}
         self.changed: dict[str, Job] = {}
         self.touched: dict[str, str] = {}
+        self.held: list[Job] = []
+        self.has_notes = False
 
     def accounts(self, asked: Sequence[Asked]) -> set[str]:
         """Return the accounts that the batch may move."""
@@ -207,6 +252,7 @@ class _Batch:
             return Denied(denial=denial)
         held = msgspec.structs.replace(asked.job, version=JobState.HELD.value)
         self._keep(held, sums)
+        self.held.append(held)
         self.touched |= dict.fromkeys(asked.require, asked.job.held_at.isoformat())
         return Admitted(job=held, sums=sums)
 
@@ -216,6 +262,7 @@ class _Batch:
             return job
         running = msgspec.structs.replace(job.handed_over(asked.handover), version=JobState.RUNNING.value)
         self._keep(running, {})
+        self.has_notes = True
         return running
 
     def _ask_to_cancel(self, asked: AskToCancel) -> Job:
@@ -261,6 +308,11 @@ class _Batch:
         for (account, counter), value in sums.items():
             self._counters[account][counter] = value
         self.moved |= sums
+
+
+def add(connection: sqlite3.Connection, moves: Iterable[Move]) -> None:
+    """Add to counters, whatever they are."""
+    connection.executemany(_MOVE, [(move.account, "\0".join(move.counter), move.amount) for move in moves])
 
 
 def _row(job: Job) -> tuple[object, ...]:

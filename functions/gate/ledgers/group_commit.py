@@ -3,9 +3,8 @@
 A commit that survives a power cut costs a sync of the disk. Work that arrives while one is under way shares the
 next, so the price of a sync is paid once for many callers and no caller is told "done" before it is.
 
-Work that only gives back what was held need not wait for the disk: it is written before it is answered, so that the
-process may die, and is synced with the next hold, or after a moment. A power cut in between takes it back, and the
-hold stands, which is more than is owed and never less.
+Work that a power cut may take back need not wait for the disk: it is written before it is answered, so that the
+process may die, and is synced with what comes next, or after a moment. What may be so is said by whoever does it.
 
 Handing work to a thread and hearing of its end takes as long as the work. So who is alone does it at once, on the
 event loop; a file that another process has locked is waited for by the thread all the same.
@@ -14,33 +13,26 @@ event loop; a file that another process has locked is waited for by the thread a
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from gate.errors import GateError, LedgerError
+from gate.ledgers._sqlite_file import SqliteFile, is_busy
 
 _Result = TypeVar("_Result")
 _Work = Callable[[sqlite3.Connection], Any]
 
-_BUSY_SECONDS = 10.0
-_BUSY_PAUSE_SECONDS = 0.002
 _GROUP_MAX = 256
 _REST_SECONDS = 0.05
-"""So long a settlement may wait for a commit that brings it to the disk with it."""
-
-
+"""So long what need not wait for the disk is kept from it: others may come that are synced with it."""
 _CROWD_SECONDS = 0.1
-_STATEMENTS_MAX = 512
-"""Kept prepared."""
 _REMEDIES = {
     sqlite3.SQLITE_NOTADB: "SQLITE_PATH names a file that is something else; name another, and it is made",
     sqlite3.SQLITE_CORRUPT: "the file is damaged; put back a copy of it, or name another in SQLITE_PATH",
@@ -52,15 +44,36 @@ _BUSY = object()
 """The outcome of what could not be done at once."""
 
 
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of things that were asked for."""
+
+    outcomes: Sequence[Any]
+    """Of each a result, or an exception that left nothing behind."""
+    is_safe: bool
+    """Whether they may be answered before they are on the disk."""
+
+
 class Together(Protocol):
     """Does several things in one go, inside a transaction."""
 
-    def run(self, connection: sqlite3.Connection, asked: Sequence[Any]) -> Sequence[Any]:
-        """Do what is asked for, and return what came of each: a result, or an exception that left nothing behind."""
+    def run(self, connection: sqlite3.Connection, asked: Sequence[Any]) -> Done:
+        """Do what is asked for."""
         ...
 
     def forget(self) -> None:
         """Take note that a transaction was undone."""
+        ...
+
+    def synced(self) -> None:
+        """Take note that all that was written is on the disk."""
+        ...
+
+    def not_synced(self) -> None:
+        """Take note that the disk did not take what was written: nothing is safe until it did."""
+        ...
+
+    def close(self, connection: sqlite3.Connection) -> None:
+        """Do the last thing before the file is closed."""
         ...
 
     def is_alone(self, asked: Any) -> bool:
@@ -73,7 +86,6 @@ class _Item(msgspec.Struct, frozen=True, kw_only=True):
     work: _Work | None = None
     asked: Any = None
     """For `Together`, if there is no work."""
-    synced: bool = True
     reads: bool = False
     """Whether the work changes nothing."""
 
@@ -92,10 +104,9 @@ class GroupCommit:
         self._crowded_until = 0.0
         self._turn = threading.Lock()
         """Whoever has it may use what follows."""
-        self._connection: sqlite3.Connection | None = None
-        self._log: int | None = None
-        """SQLite's write-ahead log."""
-        self._synced = True
+        self._file: SqliteFile | None = None
+        self._sync_by: float | None = None
+        """When what was written has to be on the disk; None if all is."""
         self._resting = True
         """Whether the thread would not see by itself that something is to be brought to the disk."""
 
@@ -117,23 +128,19 @@ class GroupCommit:
         result: _Result = await self._submit(work=work, reads=True)
         return result
 
-    def ask(self, asked: Any, *, synced: bool) -> asyncio.Future[Any]:
+    def ask(self, asked: Any) -> asyncio.Future[Any]:
         """Have something done together with others; see `Together`. It is, whether or not its end is awaited.
-
-        Args:
-            asked: is handed on.
-            synced: whether to wait until it is on the disk.
 
         Raises:
             LedgerError: as `run`.
         """
         if self._is_quiet() and self._together.is_alone(asked):
-            outcome = self._at_once(asked, synced)
+            outcome = self._at_once(asked)
             if outcome is not _BUSY:
                 done = asyncio.get_running_loop().create_future()
                 _resolve([(done, outcome)])
                 return done
-        return self._submit(asked=asked, synced=synced)
+        return self._submit(asked=asked)
 
     async def close(self) -> None:
         """Finish what is waiting, then close the file."""
@@ -158,19 +165,19 @@ class GroupCommit:
 
     def _is_quiet(self) -> bool:
         """Tell whether nothing waits, and nothing came together lately: others would wait for the event loop."""
-        return self._connection is not None and self._waiting.empty() and time.monotonic() > self._crowded_until
+        return self._file is not None and self._waiting.empty() and time.monotonic() > self._crowded_until
 
-    def _at_once(self, asked: Any, synced: bool) -> Any:
+    def _at_once(self, asked: Any) -> Any:
         """Do it here and now, unless the connection or the file is taken."""
         if self._closed or not self._turn.acquire(blocking=False):
             return _BUSY
         try:
-            (outcome,) = self._outcomes([_Item(asked=asked, synced=synced)], waits=False)
+            (outcome,) = self._outcomes([_Item(asked=asked)], waits=False)
         finally:
             self._turn.release()
-        if isinstance(outcome, sqlite3.OperationalError) and _is_busy(outcome):
+        if isinstance(outcome, sqlite3.OperationalError) and is_busy(outcome):
             return _BUSY
-        if not self._synced and self._resting:
+        if self._sync_by is not None and self._resting:
             self._submit(work=lambda _: None, reads=True)
         return outcome
 
@@ -181,18 +188,17 @@ class GroupCommit:
             with self._turn:
                 outcomes = self._outcomes(group, waits=True)
             _tell(group, outcomes)
-        if self._log is not None:
-            os.close(self._log)
-        if self._connection:
-            self._connection.close()
+        if self._file:
+            with suppress(sqlite3.Error):
+                self._together.close(self._file.connection)
+            self._file.close()
 
     def _outcomes(self, group: Sequence[_Item], *, waits: bool) -> Sequence[Any]:
         """Do what a group asks for, and return what came of each; of an error of the file's, the same for all."""
         try:
-            if self._connection is None:
-                self._connection = self._open()
-                self._log = os.open(f"{self._path}-wal", os.O_RDWR)
-            return self._commit(self._connection, group, waits=waits)
+            if self._file is None:
+                self._file = SqliteFile(self._path, self._schema)
+            return self._commit(self._file, group, waits=waits)
         except (sqlite3.Error, OSError) as exc:
             self._together.forget()
             return [exc] * len(group)
@@ -212,91 +218,59 @@ class GroupCommit:
 
     def _next(self) -> _Item | None:
         """Wait for work, and bring to the disk meanwhile what was written without waiting for it."""
-        self._resting = False
-        try:
-            while True:
+        while True:
+            with self._turn:
+                seconds = self._seconds_to_sync()
+                self._resting = seconds is None
+            try:
                 with suppress(queue.Empty):
-                    return self._waiting.get(timeout=_REST_SECONDS)
-                with self._turn, suppress(OSError):
-                    if self._synced:
-                        self._resting = True
-                        break
-                    self._sync()
-            return self._waiting.get()
-        finally:
-            self._resting = False
+                    return self._waiting.get(timeout=seconds)
+            finally:
+                self._resting = False
 
-    def _sync(self) -> None:
-        """Bring to the disk what was written; SQLite does so with what it copies out of the log."""
-        if self._log is not None and not self._synced:
-            os.fdatasync(self._log)
-            self._synced = True
+    def _seconds_to_sync(self) -> float | None:
+        """Sync if it is time to; return how long it is until then, or None if all is on the disk."""
+        if self._file is None or self._sync_by is None:
+            return None
+        seconds = self._sync_by - time.monotonic()
+        if seconds > 0:
+            return seconds
+        with suppress(sqlite3.Error, OSError):  # The next hold is told of it.
+            self._sync(self._file)
+            return None
+        return _REST_SECONDS
 
-    def _open(self) -> sqlite3.Connection:
-        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self._path,
-            timeout=0,  # A lock is waited for by `_begin`.
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=_STATEMENTS_MAX,
-        )
-        _prepare(connection, self._schema)
-        return connection
+    def _sync(self, file: SqliteFile) -> None:
+        try:
+            file.sync()
+        except BaseException:
+            self._together.not_synced()
+            raise
+        self._sync_by = None
+        self._together.synced()
 
-    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Item], *, waits: bool) -> list[Any]:
+    def _commit(self, file: SqliteFile, group: Sequence[_Item], *, waits: bool) -> list[Any]:
         """Run a group in one transaction, and return what came of each."""
-        _begin(connection, waits=waits)
+        connection = file.connection
+        file.begin(waits=waits)
         try:
             outcomes = [item.work and _outcome(connection, item.work, undo=not item.reads) for item in group]
+            is_safe = all(item.work is None or item.reads for item in group)
             asked = [(place, item.asked) for place, item in enumerate(group) if item.work is None]
             if asked:
                 done = self._together.run(connection, [one for _, one in asked])
-                for (place, _), outcome in zip(asked, done, strict=True):
+                is_safe = is_safe and done.is_safe
+                for (place, _), outcome in zip(asked, done.outcomes, strict=True):
                     outcomes[place] = outcome
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        self._synced = False
-        if any(item.synced for item in group):
-            self._sync()
+        if asked or not is_safe:
+            self._sync_by = self._sync_by or time.monotonic() + _REST_SECONDS
+        if not is_safe:
+            self._sync(file)
         return outcomes
-
-
-def _begin(connection: sqlite3.Connection, *, waits: bool) -> None:
-    """Lock the file for writing. SQLite is told not to wait itself: it would do so on the event loop as well."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as exc:
-            if not waits or not _is_busy(exc) or time.monotonic() > deadline:
-                raise
-            time.sleep(_BUSY_PAUSE_SECONDS)
-        else:
-            return
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _prepare(connection: sqlite3.Connection, schema: str) -> None:
-    """Bring a file into shape. Where two processes do so at once, SQLite itself waits for neither."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.executescript(schema)
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_BUSY_PAUSE_SECONDS)
-        else:
-            return
 
 
 def _outcome(connection: sqlite3.Connection, work: _Work, *, undo: bool) -> Any:

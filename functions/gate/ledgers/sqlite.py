@@ -1,7 +1,8 @@
 """The ledger of one machine: a SQLite file, safe for several processes, durable when an answer is given.
 
-A hold is on the disk before its job runs. A settlement is written when its answer is given and on the disk a moment
-later; a power cut in that moment leaves the hold, which is swept in full.
+What was answered survives the process. It survives a power cut as well, or costs more than is owed: before its job
+runs, a hold is on the disk or within a reserve that is (`_reserve`). A settlement is on the disk a moment after its
+answer; a power cut in that moment leaves the hold, which is swept in full.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from gate.domain import meter
 from gate.domain.job import HandOver, Job, Settlement
 from gate.domain.lending import Shards
 from gate.domain.meter import Move
-from gate.ledgers._sqlite_batch import AskToCancel, Batches, Hold, Note, Settle
+from gate.ledgers import _reserve
+from gate.ledgers._reserve import Reserve, this_boot
+from gate.ledgers._sqlite_batch import AskToCancel, Batches, Hold, Note, Settle, add
 from gate.ledgers.group_commit import GroupCommit
 from gate.ports import Admitted, Denied, Repeated
 
@@ -36,33 +39,36 @@ CREATE INDEX IF NOT EXISTS jobs_unfinished ON jobs (expires_us) WHERE state IN (
 CREATE TABLE IF NOT EXISTS documents (path TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 
-_MOVE = "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
-
 
 class SqliteLedger:
-    """A `Ledger`, and the `Documents` beside it, in one file."""
+    """A `Ledger`, and the `Documents` beside it, in one file.
 
-    def __init__(self, path: str) -> None:
-        self._file = GroupCommit(path, _SCHEMA, Batches())
+    Args:
+        path: of the file; it is made if there is none.
+        boot: tells this run of the machine from any other; where it cannot, each hold waits for the disk.
+    """
+
+    def __init__(self, path: str, *, boot: Callable[[], str | None] = this_boot) -> None:
+        self._file = GroupCommit(path, _SCHEMA + _reserve.SCHEMA, Batches(Reserve(boot())))
 
     def hold(
         self, job: Job, moves: Sequence[Move], *, require: Sequence[str] = ()
     ) -> Awaitable[Admitted | Denied | Repeated]:
         """See `Ledger.hold`. It is done at once or by the file's thread, and needs no task."""
-        return self._file.ask(Hold(job=job, moves=moves, require=require), synced=True)
+        return self._file.ask(Hold(job=job, moves=moves, require=require))
 
     def settle(self, job: Job, settlement: Settlement, *, at: datetime) -> Awaitable[Job]:
         """See `Ledger.settle`, and `hold`."""
-        return self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at), synced=False)
+        return self._file.ask(Settle(job_id=job.job_id, settlement=settlement, at=at))
 
     async def hand_over(self, job: Job, handover: HandOver) -> Job:
         """See `Ledger.hand_over`."""
-        running: Job = await self._file.ask(Note(job_id=job.job_id, handover=handover), synced=True)
+        running: Job = await self._file.ask(Note(job_id=job.job_id, handover=handover))
         return running
 
     async def ask_to_cancel(self, job: Job, *, at: datetime) -> Job:
         """See `Ledger.ask_to_cancel`."""
-        asked: Job = await self._file.ask(AskToCancel(job_id=job.job_id, at=at), synced=False)
+        asked: Job = await self._file.ask(AskToCancel(job_id=job.job_id, at=at))
         return asked
 
     async def rebalance(self, prefix: str, decide: Callable[[Shards], Sequence[Move]]) -> Shards:
@@ -171,8 +177,7 @@ def _rebalance(connection: sqlite3.Connection, prefix: str, decide: Callable[[Sh
     seen: dict[str, dict[tuple[str, ...], int]] = {}
     for account, counter, value in connection.execute(query, {"prefix": prefix}):
         seen.setdefault(account, {})[_path(counter)] = value
-    moves = [(move.account, "\0".join(move.counter), move.amount) for move in decide(seen)]
-    connection.executemany(_MOVE, moves)
+    add(connection, decide(seen))
     return seen
 
 
