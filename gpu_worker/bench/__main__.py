@@ -29,7 +29,7 @@ from bench.live import BenchError, Live, Place, base_environment, live
 from bench.machine import kept_on, this_machine
 from bench.processes import can_keep, running
 from bench.served import Case, Load, Results
-from bench.servers import CHECKOUT, OURS, PLAIN, Server, make_servers, model_folder
+from bench.servers import CHECKOUT, OURS, PLAIN, Device, Server, make_servers, model_folder
 from twohop.loopback import free_port
 
 _CLIENTS = 32
@@ -44,7 +44,10 @@ _TELLING = {
 }
 """Packages whose versions are reported, by requirements."""
 _TABLE_SECONDS_MAX = 240
-_ENCODER, _QUEUE = "The worker's encoder alone, one core", "The worker's queue loop and the SDK's"
+_QUEUE = "The worker's queue loop and the SDK's"
+_TITLED = {Device.CPU: "", Device.CUDA: ", on a graphics card"}
+_ENCODER = {device: f"The worker's encoder alone{where or ', one core'}" for device, where in _TITLED.items()}
+_DEVICE_SAID = {Device.CPU: "", Device.CUDA: " --device cuda"}
 
 
 class Part(StrEnum):
@@ -108,26 +111,29 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, default=CHECKOUT / ".bench", help="of the peers' environments and logs"
     )
+    parser.add_argument("--device", type=Device, choices=list(Device), default=Device.CPU, help="what computes")
     parser.add_argument("--only", type=Part, choices=list(Part), action="append", help="this part; all if not given")
     return parser.parse_args()
 
 
 def _measure(part: Part, plan: Plan, arguments: argparse.Namespace) -> tuple[str, bool]:
     """Return a part's section, and whether all that answered in it was right."""
-    command = f"python -m bench{' --quick' if arguments.quick else ''} --only {part}"
+    device: Device = arguments.device
+    command = f"python -m bench{' --quick' if arguments.quick else ''}{_DEVICE_SAID[device]} --only {part}"
     match part:
         case Part.SERVED | Part.STARTS:
-            servers = make_servers()
+            servers = make_servers(device)
             places = _places(servers, arguments.folder)
             told = {one.name: versions(_python(places[one.name]), _TELLING[one.requirements]) for one in servers}
             run = _run(command, told)
             if part is Part.STARTS:
-                return _starts(plan, servers, places, run), True
-            found = _find(plan, servers, places, run)
+                return _starts(plan, servers, places, run, device), True
+            found = _find(plan, servers, places, run, device)
             right = all(one.right for results in found.results.values() for one in results.values())
             return report.section(found), right
         case Part.ENCODER:
-            return report.table_section(_ENCODER, _run(command, {}), _table("bench.encoder", ("--rounds", "3"))), True
+            table = _table("bench.encoder", ("--rounds", "3", "--device", device))
+            return report.table_section(_ENCODER[device], _run(command, {}), table), True
         case Part.QUEUE:
             return report.table_section(_QUEUE, _run(command, {}), _table("bench.queue", ())), True
         case _:
@@ -138,22 +144,28 @@ def _run(command: str, told: Mapping[str, Mapping[str, str]]) -> report.Run:
     return report.Run(day=datetime.now(UTC).date(), command=command, machine=this_machine(), versions=told)
 
 
-def _starts(plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run) -> str:
-    warm = cold.measure(_cold(servers, places), rounds=plan.starts, dropping=False, say=_say)
+def _starts(
+    plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run, device: Device
+) -> str:
+    started = _cold(servers, places, device)
+    warm = cold.measure(started, rounds=plan.starts, dropping=False, say=_say)
     assert warm is not None
     dropped = None
     if plan.starts_dropped:
-        dropped = cold.measure(_cold(servers, places), rounds=plan.starts_dropped, dropping=True, say=_say)
-    return report.starts_section(run, warm, dropped)
+        dropped = cold.measure(started, rounds=plan.starts_dropped, dropping=True, say=_say)
+    return report.starts_section(run, warm, dropped, where=_TITLED[device])
 
 
-def _find(plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run) -> report.Findings:
+def _find(
+    plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], run: report.Run, device: Device
+) -> report.Findings:
     machine = run.machine
-    pinned = machine.server_core is not None and can_keep()
+    # Where a card computes, nobody saves on cores.
+    pinned = device is Device.CPU and machine.server_core is not None and can_keep()
     with kept_on(machine.client_core if pinned else None):
         core = machine.server_core if pinned else None
         ceiling = _ceiling(servers[0], places[OURS], core)
-        results, peaks = _served(plan, servers, places, core)
+        results, peaks, cards = _served(plan, servers, places, core)
     return report.Findings(
         run=run,
         pinned=pinned,
@@ -162,6 +174,8 @@ def _find(plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], ru
         ceiling=ceiling,
         results=results,
         peaks_mb=peaks,
+        cards_mb=cards,
+        where=_TITLED[device],
     )
 
 
@@ -200,8 +214,8 @@ def _ceiling(ours: Server, place: Place, core: int | None) -> float:
 
 def _served(
     plan: Plan, servers: Sequence[Server], places: Mapping[str, Place], core: int | None
-) -> tuple[Results, dict[str, float]]:
-    """Return what each server gave under load, and its peak memory."""
+) -> tuple[Results, dict[str, float], dict[str, float]]:
+    """Return what each server gave under load, its peak memory, and the card's memory that it has in the end."""
     texts = _texts(plan.texts)
     with ExitStack() as stack:
         lives: list[Live] = [stack.enter_context(live(one, places[one.name], core=core)) for one in servers]
@@ -209,7 +223,8 @@ def _served(
         right = served.right_vectors(next(one for one in lives if one.server.name == PLAIN), texts)
         served.warm_up(lives, texts, clients=_CLIENTS, seconds=plan.warm_up_seconds)
         results = served.measure(lives, texts, right, cases=_CASES, load=plan.load, say=_say)
-        return results, {one.server.name: one.process.peak_mb() for one in lives}
+        peaks = {one.server.name: one.process.peak_mb() for one in lives}
+        return results, peaks, {one.server.name: one.process.card_mb() for one in lives}
 
 
 def _texts(count: int) -> dict[Mix, list[str]]:
@@ -225,8 +240,8 @@ def _texts(count: int) -> dict[Mix, list[str]]:
     return {mix: [one.text for one in make_texts(mix, count, count_tokens=count_tokens)] for mix in Mix}
 
 
-def _cold(servers: Sequence[Server], places: Mapping[str, Place]) -> dict[str, cold.Start]:
-    return cold.starts([one for one in servers if "bfloat16" not in one.name], places)
+def _cold(servers: Sequence[Server], places: Mapping[str, Place], device: Device) -> dict[str, cold.Start]:
+    return cold.starts([one for one in servers if "bfloat16" not in one.name], places, device)
 
 
 def _table(module: str, arguments: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bench.live import BenchError, Place, base_environment, live
 from bench.machine import drop_caches
 from bench.processes import running
-from bench.servers import HERE, OURS, Server
+from bench.servers import HERE, OURS, Device, Server
 
 TORCH_FIRST = f"{OURS}, EARLY=off"
 """Whose first answer waits for torch."""
@@ -21,13 +21,15 @@ Start = Callable[[], float]
 """Starts something, and returns the seconds to its first vector."""
 
 
-def starts(servers: Sequence[Server], places: Mapping[str, Place]) -> dict[str, Start]:
+def starts(servers: Sequence[Server], places: Mapping[str, Place], device: Device) -> dict[str, Start]:
     """Return what is to be started, by name. Nothing is kept on a core: imports may use all of them."""
     named = {server.name: _server(server, places[server.name]) for server in servers}
     ours = next(server for server in servers if server.name == OURS)
     torch_first = replace(ours, name=TORCH_FIRST, env={**ours.env, "EARLY": "off"})
     named = {OURS: named[OURS], TORCH_FIRST: _server(torch_first, places[OURS]), **named}
-    return named | {PIPELINE: _pipeline(next(iter(places[name] for name in places if "transformers" in name)))}
+    return named | {
+        PIPELINE: _pipeline(next(iter(places[name] for name in places if "transformers" in name)), device)
+    }
 
 
 def measure(
@@ -63,8 +65,8 @@ def _server(server: Server, place: Place) -> Start:
     return start
 
 
-def _pipeline(place: Place) -> Start:
-    command = [str(place.programs / "python"), str(HERE / "peers" / "pipeline_start.py"), str(place.model)]
+def _pipeline(place: Place, device: Device) -> Start:
+    command = [str(place.programs / "python"), str(HERE / "peers" / "pipeline_start.py"), str(place.model), device]
 
     def start() -> float:
         log_path = place.logs / "pipeline.log"

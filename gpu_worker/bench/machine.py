@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ class Machine:
     load: float
     """Processes that wanted a core in the last minute, before anything was measured."""
     system: str
+    card: str = ""
+    """The first graphics card, its memory and its driver; nothing if there is none."""
 
     @property
     def server_core(self) -> int | None:
@@ -54,7 +57,22 @@ def this_machine() -> Machine:
         memory_gib=int(kib) / 2**20 if kib else None,
         load=os.getloadavg()[0],
         system=f"{platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}",
+        card="".join(ask_cards("gpu", ("name", "memory.total", "driver_version"))[:1]),
     )
+
+
+def ask_cards(what: str, fields: Sequence[str]) -> list[str]:
+    """Return what NVIDIA's driver tells, a line of values for each card or process; none where there is no driver.
+
+    Args:
+        what: `gpu`, or `compute-apps` for the processes that compute on one.
+        fields: by their names in `nvidia-smi --help-query-gpu` or `--help-query-compute-apps`.
+    """
+    command = ["nvidia-smi", f"--query-{what}={','.join(fields)}", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bench.machine import ask_cards
+
 _PROC = Path("/proc")
 _STOP_SECONDS_MAX = 20.0
 _PARENT, _USER_TICKS, _SYSTEM_TICKS = 1, 11, 12
@@ -44,6 +46,12 @@ class Process:
     def resident_mb(self) -> float:
         """Return the memory that it has now, pages that its processes share counted once; 0 if nobody tells."""
         return sum(_resident_mb(pid) for pid in self._tree())
+
+    def card_mb(self) -> float:
+        """Return the memory of graphics cards that it has now, with its children's; 0 if nobody tells."""
+        tree = self._tree()
+        told = [line.split(", ") for line in ask_cards("compute-apps", ("pid", "used_memory"))]
+        return sum(float(used.partition(" ")[0]) for pid, used in told if int(pid) in tree and used[:1].isdigit())
 
     def _tree(self) -> dict[int, list[str]]:
         """Return the stat of the process and of each process below it, by id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -47,6 +47,10 @@ class Findings:
     """Requests a second that the clients send to a server that computes nothing."""
     results: Results
     peaks_mb: Mapping[str, float]
+    cards_mb: Mapping[str, float] = field(default_factory=dict)
+    """What each server has of a card's memory in the end."""
+    where: str = ""
+    """What the section's title says of the machine."""
 
 
 def write(path: Path, section: str, *, title: str = "") -> None:
@@ -62,14 +66,23 @@ def write(path: Path, section: str, *, title: str = "") -> None:
 def section(found: Findings) -> str:
     """Return the section of the servers under load."""
     return (
-        "\n\n".join(["## The worker", _told(found), _goals(found), *_cases(found), _memory(found), _again(found)])
+        "\n\n".join(
+            [
+                f"## The worker{found.where}",
+                _told(found),
+                _goals(found),
+                *_cases(found),
+                _memory(found),
+                _again(found),
+            ]
+        )
         + "\n"
     )
 
 
-def starts_section(run: Run, warm: Starts, dropped: Starts | None) -> str:
+def starts_section(run: Run, warm: Starts, dropped: Starts | None, *, where: str = "") -> str:
     """Return the section of the cold starts."""
-    return f"## The worker's cold start\n\n{_run(run)}\n\n{_starts(warm, dropped)}\n"
+    return f"## The worker's cold start{where}\n\n{_run(run)}\n\n{_starts(warm, dropped)}\n"
 
 
 def table_section(title: str, run: Run, table: str) -> str:
@@ -84,6 +97,7 @@ def _run(run: Run) -> str:
     lines = [
         f"- Machine: {machine.processor}, {len(machine.cores)} cores{memory}; {flags}. {machine.system}. "
         f"Load before: {machine.load:.1f}.",
+        *([f"- Card: {machine.card}."] if machine.card else []),
         *(f"- {name}: {_named(versions)}" for name, versions in run.versions.items()),
     ]
     return f"Measured on {run.day.isoformat()} by `{run.command}`.\n\n" + "\n".join(lines)
@@ -187,9 +201,17 @@ def _best(taken: Sequence[float]) -> str:
 
 
 def _memory(found: Findings) -> str:
-    rows = [[name, f"{peak:.0f} MB" if peak else _NONE] for name, peak in found.peaks_mb.items()]
-    table = _table(("server", "peak"), rows)
-    return f"### Peak memory\n\nThe most that a server's processes had (VmHWM), after all rounds.\n\n{table}"
+    cards = [found.cards_mb] if any(found.cards_mb.values()) else []
+    columns = [found.peaks_mb, *cards]
+    rows = [[name, *(_mb(column.get(name, 0)) for column in columns)] for name in found.peaks_mb]
+    table = _table(("server", "peak", "of the card")[: 1 + len(columns)], rows)
+    told = "The most that a server's processes had (VmHWM), after all rounds"
+    told += ", and what they then had of the card's memory." if cards else "."
+    return f"### Peak memory\n\n{told}\n\n{table}"
+
+
+def _mb(value: float) -> str:
+    return f"{value:.0f} MB" if value else _NONE
 
 
 def _again(found: Findings) -> str:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from importlib import util
 from itertools import count
 from pathlib import Path
@@ -23,6 +24,17 @@ _EXPIRES_MS = 600_000
 
 OURS = "Twohop's worker"
 PLAIN = "FastAPI + transformers"
+
+
+class Device(StrEnum):
+    """What the servers compute on."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+_INFINITY_DTYPES = {Device.CPU: ("float32", "bfloat16"), Device.CUDA: ("float16", "bfloat16")}
+"""Its own choice, and the best that it has for such a device."""
 
 Request = Callable[[str], Callable[[], bytes]]
 """Takes a text, and returns what makes the bytes of one request for it."""
@@ -47,14 +59,13 @@ class Server:
         return self.vector(json.loads(body))
 
 
-def make_servers() -> list[Server]:
+def make_servers(device: Device) -> list[Server]:
     """Return the servers: ours first, then the peers. Each keeps its own defaults unless a comment says why not."""
     return [
-        _worker(),
-        _peer(PLAIN, "transformers", "plain.py"),
-        _peer("FastAPI + sentence-transformers", "sentence-transformers", "sentence.py"),
-        _infinity("float32"),
-        _infinity("bfloat16"),
+        _worker(device),
+        _peer(PLAIN, "transformers", "plain.py", device),
+        _peer("FastAPI + sentence-transformers", "sentence-transformers", "sentence.py", device),
+        *(_infinity(dtype, device) for dtype in _INFINITY_DTYPES[device]),
     ]
 
 
@@ -66,7 +77,7 @@ def model_folder() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def _worker() -> Server:
+def _worker(device: Device) -> Server:
     secret = secrets.token_hex(32)
     parts = ("functions", "gpu_worker")
     return Server(
@@ -75,7 +86,12 @@ def _worker() -> Server:
         command=lambda _programs, _model, _port: [sys.executable, str(HERE.parent / "server.py")],
         request=_Signed(secret.encode()),
         vector=lambda answer: answer["outputs"],
-        env={"EARLY": "on", "WORKER_SECRET": secret, "PYTHONPATH": ":".join(str(CHECKOUT / part) for part in parts)},
+        env={
+            "EARLY": "on",
+            "DEVICE": device,
+            "WORKER_SECRET": secret,
+            "PYTHONPATH": ":".join(str(CHECKOUT / part) for part in parts),
+        },
     )
 
 
@@ -100,26 +116,26 @@ class _Signed:
         return make
 
 
-def _peer(name: str, requirements: str, program: str) -> Server:
+def _peer(name: str, requirements: str, program: str, device: Device) -> Server:
     return Server(
         name=name,
         requirements=requirements,
         command=lambda programs, model, port: [
             *(str(programs / "python"), str(HERE / "peers" / program)),
-            *(str(model), str(port)),
+            *(str(model), str(port), device),
         ],
         request=_json("/embed", lambda text: {"text": text}),
         vector=lambda answer: answer["embedding"],
     )
 
 
-def _infinity(dtype: str) -> Server:
+def _infinity(dtype: str, device: Device) -> Server:
     return Server(
         name=f"infinity {dtype}",
         requirements="infinity",
         command=lambda programs, model, port: [
             *(str(programs / "infinity_emb"), "v2", "--model-id", str(model), "--served-model-name", MODEL_NAME),
-            *("--engine", "torch", "--device", "cpu", "--dtype", dtype, "--host", "127.0.0.1", "--port", str(port)),
+            *("--engine", "torch", "--device", device, "--dtype", dtype, "--host", "127.0.0.1", "--port", str(port)),
             # An answer from a cache computes nothing; a line for each request takes time.
             *("--no-vector-disk-cache", "--log-level", "warning"),
         ],

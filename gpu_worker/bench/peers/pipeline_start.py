@@ -5,5 +5,5 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-embed = import_module("transformers").pipeline("feature-extraction", model=sys.argv[1], device="cpu")
+embed = import_module("transformers").pipeline("feature-extraction", model=sys.argv[1], device=sys.argv[2])
 sys.stdout.write(f"{len(embed('hello')[0])} tokens\n")

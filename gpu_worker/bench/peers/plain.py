@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 transformers = import_module("transformers")  # ships no types
 tokenizer = transformers.AutoTokenizer.from_pretrained(sys.argv[1])
-model = transformers.AutoModel.from_pretrained(sys.argv[1]).eval()
+model = transformers.AutoModel.from_pretrained(sys.argv[1]).eval().to(sys.argv[3])
 app = FastAPI()
 
 
@@ -25,7 +25,7 @@ class Question(BaseModel):
 @app.post("/embed")
 async def embed(question: Question) -> dict[str, list[float]]:
     """Return the normalized mean of the tokens' states."""
-    inputs = tokenizer(question.text, truncation=True, max_length=256, return_tensors="pt")
+    inputs = tokenizer(question.text, truncation=True, max_length=256, return_tensors="pt").to(sys.argv[3])
     with torch.inference_mode():
         states = model(**inputs).last_hidden_state
     vector = torch.nn.functional.normalize(states.mean(dim=1), dim=1)

@@ -9,7 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-model = import_module("sentence_transformers").SentenceTransformer(sys.argv[1], device="cpu")
+model = import_module("sentence_transformers").SentenceTransformer(sys.argv[1], device=sys.argv[3])
 app = FastAPI()
 
 

@@ -155,7 +155,9 @@ def save_tokenizer(folder: Path, *, chat: bool = False) -> Any:
 
 def load(folder: Path, **env: str) -> Any:
     """Return a folder's engine, ready to answer."""
-    engine = open_engine(Settings.from_env({"WORKER_SECRET": SECRET, "MODEL": str(folder), **env}))
+    engine = open_engine(
+        Settings.from_env({"WORKER_SECRET": SECRET, "MODEL": str(folder), "DTYPE": "float32", **env})
+    )
     engine.import_libraries()
     engine.load()
     return engine

@@ -1,0 +1,76 @@
+"""The packed encoder on a card: plain transformers' states in float32, and near enough in half of the bits."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from tests.worker.packed import makers
+from worker.engines.packed.attention import GroupedAttention, VarlenAttention
+from worker.engines.packed.encoder import PackedEncoder
+from worker.engines.packed.layout import lay_out
+from worker.engines.packed.pooling import pool
+from worker.engines.packed.probe import least_cosine
+from worker.folder import Pooling
+
+LENGTHS = (1, 38, 2, 17, 17, 5, 31, 1, 16, 33)
+_WIDTH, _HEADS = 384, 12
+
+
+@pytest.mark.parametrize("family", makers.FAMILIES)
+def test_states_are_those_of_transformers_on_the_cpu(family: str, tmp_path: Path) -> None:
+    model = makers.save(tmp_path, family)
+    tokens = makers.sequences(LENGTHS)
+    packed = PackedEncoder.load(tmp_path, dtype=torch.float32, device="cuda").forward(tokens)
+
+    for rows, sequence in zip(packed.split(), tokens, strict=True):
+        torch.testing.assert_close(rows.cpu(), makers.hidden(model, sequence), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_minilm_in_half_of_the_bits_is_good_enough(minilm_folder: Path, dtype: torch.dtype) -> None:
+    short, exact = (PackedEncoder.load(minilm_folder, dtype=each, device="cuda") for each in (dtype, torch.float32))
+
+    assert least_cosine(short, exact) >= 0.999
+
+
+def test_minilm_agrees_with_transformers_on_the_cpu_in_any_mixture(minilm_folder: Path) -> None:
+    """In bfloat16, with 300 texts in one batch."""
+    chance = random.Random(3)
+    tokens = [[chance.randrange(1000, 30_000) for _ in range(chance.randint(1, 256))] for _ in range(300)]
+    made = PackedEncoder.load(minilm_folder, dtype=torch.bfloat16, device="cuda").forward(tokens)
+    vectors = pool(made, Pooling.MEAN).cpu()
+    model = transformers.AutoModel.from_pretrained(minilm_folder).eval()
+
+    for index in range(0, 300, 20):
+        expected = makers.hidden(model, tokens[index]).mean(0)
+        assert torch.cosine_similarity(vectors[index], expected, dim=0) >= 0.999
+
+
+def test_sequences_of_any_length_go_through_one_kernel(minilm_folder: Path) -> None:
+    encoder = PackedEncoder.load(minilm_folder, dtype=torch.bfloat16, device="cuda")
+
+    assert isinstance(encoder._attention, VarlenAttention)
+
+
+@pytest.mark.parametrize("lengths", [(1,), (512,), (1, 1, 1), (7, 130, 64, 65, 2)], ids=str)
+def test_one_kernel_for_all_gives_what_groups_give(lengths: tuple[int, ...]) -> None:
+    layout = lay_out(lengths, rounded=False)
+    qkv = torch.randn(layout.rows, 3 * _WIDTH, device="cuda", dtype=torch.bfloat16)
+    ways = (VarlenAttention(_HEADS), GroupedAttention(_HEADS, padded_length_max=1 << 20))
+    one, other = (way.prepare(layout, torch.bfloat16, torch.device("cuda"))(qkv) for way in ways)
+
+    torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
+def test_an_id_out_of_its_table_is_refused_before_it_reaches_the_card(minilm_folder: Path) -> None:
+    """There it would break the process's context for good."""
+    encoder = PackedEncoder.load(minilm_folder, dtype=torch.bfloat16, device="cuda")
+    with pytest.raises(ValueError, match="token id"):
+        encoder.forward([[101, 99_999_999, 102]])
+
+    assert torch.isfinite(encoder.forward([[101, 102]]).hidden).all()
