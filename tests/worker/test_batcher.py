@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -21,6 +22,10 @@ from worker.log import EventLog
 LATER_MS = NOON_MS + 60_000
 
 
+class _Tensor:
+    """What a batch takes of the device's memory while it is computed."""
+
+
 class GatedEngine:
     """Answers each item with itself, remembers its batches, and computes only when it is let."""
 
@@ -28,6 +33,9 @@ class GatedEngine:
         self.batches: list[list[Any]] = []
         self.entered, self.gate = threading.Event(), threading.Event()
         self.memory_tokens = memory_tokens
+        self.still_held: list[int] = []
+        """For each batch, how many of those before it have not given back what they took."""
+        self._tensors: weakref.WeakSet[_Tensor] = weakref.WeakSet()
 
     def import_libraries(self) -> None:
         pass
@@ -43,6 +51,9 @@ class GatedEngine:
         assert self.gate.wait(20)
         payloads = [item.payload for item in items]
         self.batches.append(payloads)
+        self.still_held.append(len(self._tensors))
+        activations = _Tensor()
+        self._tensors.add(activations)
         if "broken" in payloads:
             raise BrokenDeviceError("an illegal access")
         if sum(item.length for item in items) > self.memory_tokens:
@@ -149,6 +160,16 @@ def test_running_out_of_memory_halves_the_batch_and_fails_nobody() -> None:
     held.let_go()
 
     assert [future.result(20).rows for future in futures] == [[number] for number in range(16)]
+
+
+def test_what_a_failed_batch_held_is_free_again_before_its_halves_run() -> None:
+    """An error holds its frames, and these the tensors: halves that run while it is handled do not fit either."""
+    held = Held(memory_tokens=45)
+    futures = [held.submit([number]) for number in range(16)]
+    held.let_go()
+
+    assert [future.result(20).rows for future in futures] == [[number] for number in range(16)]
+    assert set(held.engine.still_held) == {0}
 
 
 def test_the_largest_batch_that_fits_is_learned() -> None:

@@ -167,20 +167,25 @@ class Batcher:
         began_ms = self._clock.monotonic_ms()
         for request, _ in batch:
             request.count(began_ms=began_ms, share_ms=0, batch_items=0)
+        if divide := self._try(batch, began_ms):
+            divide(batch)
+
+    def _try(self, batch: _Batch, began_ms: float) -> Callable[[_Batch], None] | None:
+        """Compute a batch, or return how to divide it: by then the error is gone, and the memory that it held."""
         try:
             rows = self._compute([request.work.items[place] for request, place in batch])
         except OutOfMemoryError:
-            self._run_in_halves(batch)
+            return self._run_in_halves
         except BrokenDeviceError as exc:
             self._give_up([request for request, _ in batch], exc)
         except Exception as exc:
-            # Whatever it is: a batch that only logged it would leave its requests waiting for ever.
-            if len({request for request, _ in batch}) == 1:
-                batch[0][0].fail(exc)
-            else:
-                self._run_apart(batch)
+            if len({request for request, _ in batch}) > 1:
+                return self._run_apart
+            # Whatever it is: a batch that only logged it would leave its request waiting for ever.
+            batch[0][0].fail(exc)
         else:
             self._keep(batch, rows, began_ms)
+        return None
 
     def _compute(self, items: Sequence[Item]) -> Sequence[Any]:
         assert self._engine is not None  # nothing is submitted before `use`

@@ -169,16 +169,19 @@ class Writing:
             with contained():
                 written = self._engine.step()
         except OutOfMemoryError:
-            newest = runs[len(runs) // 2 :]
-            self._drop(newest)
-            self._make_room(newest, kept=runs[: len(runs) // 2])
+            pass  # Room is made below, once the error is gone, and the memory that it holds.
         except BrokenDeviceError:
             raise
         except Exception as exc:
             self._drop(runs)
             self._part(runs, exc, alone=True)
+            return
         else:
             self._keep(written, began_ms)
+            return
+        newest = runs[len(runs) // 2 :]
+        self._drop(newest)
+        self._make_room(newest, kept=runs[: len(runs) // 2])
 
     def _make_room(self, runs: Sequence[Run], *, kept: Sequence[Run]) -> None:
         """Let some begin again when others have ended, and let fewer be written together from now on."""

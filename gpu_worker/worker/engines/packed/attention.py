@@ -133,10 +133,16 @@ class VarlenAttention:
 
     def prepare(self, layout: Layout, dtype: torch.dtype, device: torch.device) -> Attend:  # noqa: ARG002  # the port's
         """Return what attends within the sequences of a layout that has no idle rows."""
-        from torch.nn.attention.varlen import varlen_attn  # an import that only CUDA needs
+        return self.over(torch.tensor(layout.starts, dtype=torch.int32).to(device), layout.lengths[0])
 
-        starts = torch.tensor(layout.starts, dtype=torch.int32).to(device)
-        longest = layout.lengths[0]
+    def over(self, starts: Tensor, longest: int) -> Attend:
+        """Return what attends within sequences of at most `longest` rows.
+
+        Args:
+            starts: of the sequences and the end of the last one, int32, on the device. They are read at each call.
+            longest: rows of the longest sequence, or more.
+        """
+        from torch.nn.attention.varlen import varlen_attn  # an import that only CUDA needs
 
         def attend(qkv: Tensor) -> Tensor:
             shape = (len(qkv), 3, self._heads, qkv.shape[1] // 3 // self._heads)

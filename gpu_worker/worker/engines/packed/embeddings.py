@@ -20,6 +20,21 @@ TypeIds = Sequence[Sequence[int]] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What the rows of a layout are looked up by: places in the tables, (rows) each, and there is such a place."""
+
+    ids: Tensor
+    positions: Tensor
+    types: Tensor | None
+    """None is type 0 everywhere."""
+
+    def to(self, device: torch.device) -> Numbers:
+        """Return the same numbers on a device."""
+        types = None if self.types is None else self.types.to(device)
+        return Numbers(ids=self.ids.to(device), positions=self.positions.to(device), types=types)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
     """The tables of words, positions and token types.
 
@@ -32,26 +47,25 @@ class Embeddings:
     norm: Norm
     padding_id: int | None
 
-    def __call__(self, layout: Layout, sequences: Sequence[Sequence[int]], type_ids: TypeIds) -> Tensor:
-        """Return the hidden states of a layout's rows, (rows, width), in the norm's dtype.
+    def read(self, layout: Layout, sequences: Sequence[Sequence[int]], type_ids: TypeIds) -> Numbers:
+        """Return the numbers of a layout's rows, on the CPU.
 
         Raises:
             ValueError: an id is not in its table.
         """
-        device = self.words.device
         ids = _within(flat(sequences, layout), self.words, "token id")
-        positions = layout.positions(ids, self.padding_id)
-        hidden = _rows(self.words, ids.to(device))
+        types = None
+        if self.types is not None and type_ids is not None:
+            types = _within(flat(type_ids, layout), self.types, "token type")
+        return Numbers(ids=ids, positions=layout.positions(ids, self.padding_id), types=types)
+
+    def __call__(self, numbers: Numbers) -> Tensor:
+        """Return the hidden states of rows, (rows, width), in the norm's dtype; all on the tables' device."""
+        hidden = _rows(self.words, numbers.ids)
         # In the order of the library, for sums of floating-point numbers depend on it.
         if self.types is not None:
-            hidden = hidden + self._typed(layout, type_ids)
-        return self.norm(hidden + _rows(self.positions, positions.to(device)))
-
-    def _typed(self, layout: Layout, type_ids: TypeIds) -> Tensor:
-        assert self.types is not None
-        if type_ids is None:
-            return _rows(self.types, torch.zeros(1, dtype=torch.int64, device=self.types.device))
-        return _rows(self.types, _within(flat(type_ids, layout), self.types, "token type").to(self.types.device))
+            hidden = hidden + (self.types[:1].float() if numbers.types is None else _rows(self.types, numbers.types))
+        return self.norm(hidden + _rows(self.positions, numbers.positions))
 
 
 def _rows(table: Tensor, ids: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from worker.engines.packed import names
-from worker.engines.packed.attention import Attention, GroupedAttention, VarlenAttention
+from worker.engines.packed.attention import Attend, Attention, GroupedAttention, VarlenAttention
 from worker.engines.packed.bias import RelativeBias
-from worker.engines.packed.embeddings import Embeddings, TypeIds, load_embeddings
+from worker.engines.packed.embeddings import Embeddings, Numbers, TypeIds, load_embeddings
+from worker.engines.packed.graphs import Graphs
 from worker.engines.packed.layer import Layer, Place, load_layer
 from worker.engines.packed.layout import Layout, lay_out
 from worker.engines.packed.linear import MakeLinear, PlainLinear, can_prepack, make_linear
@@ -64,6 +65,10 @@ class PackedEncoder:
         self._embeddings, self._layers, self._attention = embeddings, layers, attention
         # Only oneDNN makes a kernel for each number of rows.
         self._rounded = self.device.type == "cpu" and can_prepack(dtype)
+        self._graphs = None
+        if isinstance(attention, VarlenAttention):
+            typed = embeddings.types is not None
+            self._graphs = Graphs(self._run, attention.over, device=self.device, typed=typed)
 
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
@@ -113,11 +118,23 @@ class PackedEncoder:
         lengths = [len(sequence) for sequence in sequences]
         self._check(lengths, type_ids)
         layout = lay_out(lengths, rounded=self._rounded)
-        hidden = self._embeddings(layout, sequences, type_ids).to(self.dtype)
-        attend = self._attention.prepare(layout, self.dtype, self.device)
+        numbers = self._embeddings.read(layout, sequences, type_ids)
+        hidden = None if self._graphs is None else self._graphs.run(layout, numbers)
+        if hidden is None:
+            attend = self._attention.prepare(layout, self.dtype, self.device)
+            hidden = self._run(numbers.to(self.device), attend)
+        return _packed(hidden, layout)
+
+    @property
+    def has_graphs(self) -> bool:
+        """Tell whether batches of the sizes that it has met are replayed, instead of launched kernel by kernel."""
+        return self._graphs is not None and self._graphs.are_used
+
+    def _run(self, numbers: Numbers, attend: Attend) -> Tensor:
+        hidden = self._embeddings(numbers).to(self.dtype)
         for layer in self._layers:
             hidden = layer(hidden, attend)
-        return _packed(hidden, layout)
+        return hidden
 
     def _check(self, lengths: Sequence[int], type_ids: TypeIds) -> None:
         if not lengths or min(lengths) < 1 or max(lengths) > self.shape.tokens_max:
@@ -127,11 +144,11 @@ class PackedEncoder:
 
 
 def _packed(hidden: Tensor, layout: Layout) -> Packed:
-    places = torch.empty(len(layout.order), dtype=torch.int64)
-    places[torch.tensor(layout.order)] = torch.arange(len(layout.order))
-    offsets = torch.tensor(layout.starts)
-    device = hidden.device
-    return Packed(hidden=hidden[: layout.tokens], offsets=offsets.to(device), places=places.to(device))
+    places = sorted(range(len(layout.order)), key=layout.order.__getitem__)
+    # Together, for each way to a card takes as long as a layer.
+    told = torch.tensor([*layout.starts, *places]).to(hidden.device)
+    begun = len(layout.starts)
+    return Packed(hidden=hidden[: layout.tokens], offsets=told[:begun], places=told[begun:])
 
 
 def _attention(weights: Weights, shape: Shape, dtype: torch.dtype, device: torch.device) -> Attention:

@@ -31,7 +31,8 @@ def open_encoder(
         return encoder
     cosine = least_cosine(encoder, PackedEncoder.build_reference(shape, weights, device))
     if cosine >= COSINE_MIN:
-        log.info("encoder.opened", dtype=str(chosen), device=str(device), cosine_min=round(cosine, 6))
+        told = {"cosine_min": round(cosine, 6), "graphs": encoder.has_graphs}
+        log.info("encoder.opened", dtype=str(chosen), device=str(device), **told)
         return encoder
     log.warning("encoder.dtype_refused", dtype=str(chosen), device=str(device), cosine_min=round(cosine, 6))
     return PackedEncoder.build(shape, weights, torch.float32, device)

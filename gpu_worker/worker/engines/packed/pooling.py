@@ -38,11 +38,14 @@ def _pool(packed: Packed, pooling: Pooling) -> Tensor:
 
 
 def _mean(packed: Packed) -> Tensor:
+    if packed.hidden.is_cuda:
+        # One kernel for ten; on the CPU it is 15 times slower.
+        means = torch.segment_reduce(packed.hidden.float(), "mean", offsets=packed.offsets, axis=0, unsafe=True)
+        return means[packed.places]
     lengths = packed.offsets.diff()
     owners = torch.arange(len(lengths), device=lengths.device).repeat_interleave(
         lengths, output_size=len(packed.hidden)
     )
     sums = torch.zeros(len(lengths), packed.hidden.shape[1], device=lengths.device)
-    # torch.segment_reduce does the same and is 15 times slower on the CPU.
     sums.index_add_(0, owners, packed.hidden.float())
     return (sums / lengths[:, None])[packed.places]

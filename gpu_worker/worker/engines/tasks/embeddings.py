@@ -22,7 +22,7 @@ def _read_options(parameters: Mapping[str, Any], *, normalize: bool) -> tuple[bo
 def _apart(vectors: Any) -> list[Any]:
     """Return an array of float32 for each vector of a batch: JSON needs half the digits of a list's doubles."""
     # Copies, for a view would keep its whole batch for as long as the one answer is kept.
-    return [vector.copy() for vector in finite(vectors).cpu().numpy()]
+    return [vector.copy() for vector in finite(vectors).numpy()]
 
 
 class PackedEmbeddingsEngine(PackedTextEngine[bool]):
@@ -45,8 +45,9 @@ class PackedEmbeddingsEngine(PackedTextEngine[bool]):
 
         from worker.engines.packed.pooling import pool  # brings torch
 
-        vectors = pool(packed, self._layout.pooling)
-        wanted = torch.tensor(options, device=vectors.device).unsqueeze(1)
+        # The rest is little, and a card takes longer to be told of it than the processor to do it.
+        vectors = pool(packed, self._layout.pooling).cpu()
+        wanted = torch.tensor(options).unsqueeze(1)
         vectors = torch.where(wanted, torch.nn.functional.normalize(vectors, dim=1), vectors)
         return _apart(vectors)
 
@@ -77,7 +78,7 @@ class EmbeddingsEngine(TextEngine[bool]):
         vectors = self._pool(output.last_hidden_state.float(), mask)
         if options:
             vectors = torch.nn.functional.normalize(vectors, dim=1)
-        return _apart(vectors)
+        return _apart(vectors.cpu())
 
     def _pool(self, hidden: Any, mask: Any) -> Any:
         """Make one vector of a text's tokens. Padding is on the right and must not count."""
