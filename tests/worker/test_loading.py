@@ -147,7 +147,7 @@ def test_a_task_that_the_model_was_not_made_for_is_refused(folder: Path) -> None
 
 
 def test_what_was_chosen_is_said_in_one_event(folder: Path) -> None:
-    loaded, said = load(folder)
+    loaded, said = load(folder, device="cpu")
 
     assert (said["device.chosen"]["device"], loaded.device) == ("cpu", "cpu")
     assert said["device.chosen"]["dtype"] == "float32"

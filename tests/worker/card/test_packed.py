@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,55 @@ def test_one_kernel_for_all_gives_what_groups_give(lengths: tuple[int, ...]) -> 
     one, other = (way.prepare(layout, torch.bfloat16, torch.device("cuda"))(qkv) for way in ways)
 
     torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
+def launched(encoder: PackedEncoder, tokens: list[list[int]]) -> torch.Tensor:
+    """Return the states that the same encoder makes kernel by kernel."""
+    graphs, encoder._graphs = encoder._graphs, None
+    try:
+        return encoder.forward(tokens).hidden
+    finally:
+        encoder._graphs = graphs
+
+
+@pytest.mark.parametrize("family", [name for name in makers.FAMILIES if name != "MPNet"])
+def test_a_batch_that_is_replayed_gives_what_one_that_is_launched_gives(family: str, tmp_path: Path) -> None:
+    """Whatever was in the graph's place before, and whatever share of it the batch fills."""
+    makers.save(tmp_path, family)
+    encoder = PackedEncoder.load(tmp_path, dtype=torch.bfloat16, device="cuda")
+    for lengths in ((1,), (38,), (5, 7, 1), (7, 5, 1), (1,) * 64, (1,) * 65, LENGTHS, (3,) * 600, (30,) * 300):
+        tokens = makers.sequences(lengths)
+        torch.testing.assert_close(encoder.forward(tokens).hidden, launched(encoder, tokens), rtol=0.05, atol=0.02)
+
+    assert encoder.has_graphs
+    assert encoder._graphs is not None
+    assert len(encoder._graphs._graphs) >= 5
+
+
+def test_threads_that_share_a_graph_get_their_own_states(minilm_folder: Path) -> None:
+    encoder = PackedEncoder.load(minilm_folder, dtype=torch.bfloat16, device="cuda")
+    given = [[[101, *range(2000 + 50 * number, 2010 + 50 * number), 102]] * 3 for number in range(16)]
+    expected = [launched(encoder, tokens) for tokens in given]
+    with ThreadPoolExecutor(8) as pool_of_threads:
+        for _ in range(10):
+            made = list(pool_of_threads.map(lambda tokens: encoder.forward(tokens).hidden, given))
+            torch.cuda.synchronize()
+            for one, other in zip(made, expected, strict=True):
+                torch.testing.assert_close(one, other, rtol=0.05, atol=0.02)
+
+
+def test_a_graph_that_cannot_be_recorded_costs_speed_and_no_answer(
+    minilm_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = PackedEncoder.load(minilm_folder, dtype=torch.bfloat16, device="cuda")
+    expected = launched(encoder, [[101, 2000, 102]])
+
+    def refused(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "graph", refused)
+    torch.testing.assert_close(encoder.forward([[101, 2000, 102]]).hidden, expected)
+    assert not encoder.has_graphs
 
 
 def test_an_id_out_of_its_table_is_refused_before_it_reaches_the_card(minilm_folder: Path) -> None:
