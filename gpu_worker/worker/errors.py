@@ -21,6 +21,7 @@ Anything else is a bug or a failing device: code `internal`, with its traceback 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -68,6 +69,18 @@ def contained() -> Iterator[None]:
         if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
             raise
         raise EscapedError(f"{type(exc).__name__}: {exc}") from exc
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the frames of an error hold, a failed batch's tensors for one, before something else is tried.
+
+    An error that went through a context manager is in a circle of references in Python 3.12, and its frames with it:
+    they would stay until garbage is looked for.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
 
 
 class RefusedError(WorkerError):

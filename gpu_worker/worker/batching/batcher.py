@@ -20,7 +20,7 @@ from worker.batching.request import Computed, Request, Sink
 from worker.batching.writing import Run, Writing
 from worker.clock import Clock
 from worker.engine import Engine, Item, Work, Writes
-from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained
+from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained, let_go
 from worker.log import EventLog
 from worker.usage.measured import Measured
 
@@ -171,15 +171,17 @@ class Batcher:
             divide(batch)
 
     def _try(self, batch: _Batch, began_ms: float) -> Callable[[_Batch], None] | None:
-        """Compute a batch, or return how to divide it: by then the error is gone, and the memory that it held."""
+        """Compute a batch, or return how to divide it. The memory that the failed one held is free by then."""
         try:
             rows = self._compute([request.work.items[place] for request, place in batch])
-        except OutOfMemoryError:
+        except OutOfMemoryError as exc:
+            let_go(exc)
             return self._run_in_halves
         except BrokenDeviceError as exc:
             self._give_up([request for request, _ in batch], exc)
         except Exception as exc:
             if len({request for request, _ in batch}) > 1:
+                let_go(exc)
                 return self._run_apart
             # Whatever it is: a batch that only logged it would leave its request waiting for ever.
             batch[0][0].fail(exc)

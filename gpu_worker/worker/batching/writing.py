@@ -15,7 +15,7 @@ from worker.batching.fit import Fit
 from worker.batching.request import Request
 from worker.clock import Clock
 from worker.engine import Item, Writes, Written
-from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained
+from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained, let_go
 from worker.log import EventLog
 from worker.usage.measured import Measured
 
@@ -151,7 +151,8 @@ class Writing:
         try:
             with contained():
                 written = self._engine.begin([run.item for run in newcomers])
-        except OutOfMemoryError:
+        except OutOfMemoryError as exc:
+            let_go(exc)
             self._make_room(newcomers, kept=list(self._running.values()))
         except BrokenDeviceError:
             self._again.extendleft(reversed(newcomers))
@@ -168,20 +169,18 @@ class Writing:
         try:
             with contained():
                 written = self._engine.step()
-        except OutOfMemoryError:
-            pass  # Room is made below, once the error is gone, and the memory that it holds.
+        except OutOfMemoryError as exc:
+            let_go(exc)
+            newest = runs[len(runs) // 2 :]
+            self._drop(newest)
+            self._make_room(newest, kept=runs[: len(runs) // 2])
         except BrokenDeviceError:
             raise
         except Exception as exc:
             self._drop(runs)
             self._part(runs, exc, alone=True)
-            return
         else:
             self._keep(written, began_ms)
-            return
-        newest = runs[len(runs) // 2 :]
-        self._drop(newest)
-        self._make_room(newest, kept=runs[: len(runs) // 2])
 
     def _make_room(self, runs: Sequence[Run], *, kept: Sequence[Run]) -> None:
         """Let some begin again when others have ended, and let fewer be written together from now on."""
