@@ -118,12 +118,12 @@ def test_jobs_that_run_together_get_their_own_answers(engine: Engine, answer: An
 
 
 def test_an_answer_stands_where_it_is_said_to(engine: Engine) -> None:
-    """The end of a long context is read, too: all of its tokens are among the best hundred, for it has fewer."""
+    """The end of a long context is read, too: here all that is in it is among the best hundred, once each."""
     context = LONG["context"].partition(" film 7 ")[0]
     answers = run(engine, LONG | {"context": context}, top_k=100, max_answer_len=1)
 
     assert all(one["answer"] == context[one["start"] : one["end"]] for one in answers)
-    assert max(one["end"] for one in answers) == len(context)
+    assert {one["answer"] for one in answers} >= {str(number) for number in range(7)}
 
 
 def test_an_answer_may_be_as_long_as_its_window(engine: Engine) -> None:
