@@ -15,7 +15,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' gpu_worker/requirements.txt)
 BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) $(BIN)/python)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format emulate bench bench-worker system-packages clean
+.PHONY: help demo dev test test-card check format emulate bench bench-worker system-packages clean
 
 help:  ## List these commands
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ dev: $(VENV)/.installed  ## Start both hops on this machine and leave them runni
 
 test: check $(NPM_DIR)/.installed .focus/.installed system-packages  ## Run every check and test that this machine can run
 	@$(BIN)/python -m pytest
+
+test-card: $(VENV)/.installed-test  ## Run the worker's tests on a machine that has an NVIDIA card, on the card
+	@$(BIN)/python -m pytest tests/worker -m "card or not card"
 
 check: $(VENV)/.installed-test  ## Lint, types, import arrows, sizes
 	@$(BIN)/ruff check
@@ -55,8 +58,8 @@ emulate: $(VENV)/.installed-test $(NPM_DIR)/.installed  ## Start the Firebase em
 bench: $(VENV)/.installed-test  ## Measure hop 1 beside its peers, on a quiet machine (ONLY=cold for one part)
 	@PYTHONPATH=.:functions:gpu_worker BENCH_PYTHON=$(BENCH_PYTHON) $(BIN)/python -m infra.bench $(addprefix --only ,$(ONLY))
 
-bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine (ONLY=served for one part)
-	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench $(addprefix --only ,$(ONLY))
+bench-worker: $(VENV)/.installed-test  ## Measure the worker beside its peers; a quarter of an hour, on a quiet machine (ONLY=served for one part, DEVICE=cuda on a card)
+	@PYTHONPATH=functions:gpu_worker $(BIN)/python -m bench $(addprefix --only ,$(ONLY)) $(addprefix --device ,$(DEVICE))
 
 clean:  ## Remove what these commands installed and made
 	rm -rf $(VENV) .focus $(NPM_DIR)/node_modules functions/venv .twohop .bench *.egg-info

@@ -69,6 +69,8 @@ class Graphs:
         self._device, self._typed = device, typed
         self._graphs: dict[Size, _Graph] = {}
         self._pool = torch.cuda.graph_pool_handle()
+        # One for all: what one graph no longer needs is free for the next only on the same stream.
+        self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own gap
         self._turn = threading.Lock()
         self.are_used = True
         """Until one could not be recorded, or gave something else than its kernels did."""
@@ -90,9 +92,9 @@ class Graphs:
             return None if graph is None else graph.replay(given)[: layout.tokens].clone()
 
     def _recorded(self, size: Size, given: Tensor, tokens: int) -> _Graph | None:
-        numbers = _Given.on(self._device, size, given, typed=self._typed)
+        place = _Given.on(self._device, size, given, typed=self._typed)
         try:
-            graph = _Graph(numbers, self._placed, self._pool)
+            graph = _Graph(place, self._placed, self._aside, self._pool)
             graph.check(given, tokens)
         except RuntimeError as exc:
             # A full card, for one. Kernel by kernel it may still do, and if not, that is told better there.
@@ -128,14 +130,13 @@ class _Given:
 class _Graph:
     """One recorded graph, and the places that it reads from and writes to."""
 
-    def __init__(self, given: _Given, run: Callable[[_Given], Tensor], pool: Any) -> None:
+    def __init__(self, given: _Given, run: Callable[[_Given], Tensor], aside: torch.cuda.Stream, pool: Any) -> None:
         self._given, self._run = given, run
-        device = given.all.device
-        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own gap
-        aside.wait_stream(torch.cuda.current_stream(device))
+        usual = torch.cuda.current_stream(given.all.device)
+        aside.wait_stream(usual)
         with torch.cuda.stream(aside):
             run(given)  # What libraries do the first time cannot be recorded.
-        torch.cuda.current_stream(device).wait_stream(aside)
+        usual.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, pool=pool, stream=aside, capture_error_mode="thread_local"):
             self._hidden = run(given)
