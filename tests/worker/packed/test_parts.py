@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,6 +110,13 @@ def test_fewer_bits_have_to_be_faster(seconds: tuple[float, float], expected: to
 
 def test_a_dtype_is_chosen_by_measuring(make: Make) -> None:
     assert probe.choose_dtype(make("Bert").encoder().shape, "cpu") in (torch.float32, torch.bfloat16)
+
+
+def test_what_else_runs_does_not_count_when_a_dtype_is_chosen() -> None:
+    """A worker that starts because jobs are waiting computes them at the same time."""
+    waiting, computing = probe.measure(lambda: time.sleep(0.02), lambda: sum(range(100_000)))
+
+    assert waiting < computing
 
 
 def opened(make: Make, **changes: Any) -> tuple[Any, dict[str, Any]]:

@@ -49,7 +49,10 @@ def faster(seconds: tuple[float, float]) -> torch.dtype:
 
 
 def measure(one: Callable[[], object], other: Callable[[], object]) -> tuple[float, float]:
-    """Return the least seconds of each, in turns, so that what disturbs one disturbs both."""
+    """Return the least seconds of this thread's own time that each took, in turns.
+
+    A worker that starts because jobs are waiting computes them at the same time; on the clock that would count.
+    """
     one(), other()
     least = (math.inf, math.inf)
     for _ in range(_ROUNDS):
@@ -60,9 +63,9 @@ def measure(one: Callable[[], object], other: Callable[[], object]) -> tuple[flo
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    began = time.thread_time()
     run()
-    return time.perf_counter() - began
+    return time.thread_time() - began
 
 
 def _one_layer(shape: Shape, dtype: torch.dtype) -> Callable[[], Tensor]:
