@@ -16,11 +16,13 @@ from transformers.models.mpnet.modeling_mpnet import MPNetEncoder
 
 from tests.worker.packed.conftest import Make
 from worker.engines.packed import linear, opening, probe
-from worker.engines.packed.attention import GroupedAttention, neighbours
+from worker.engines.packed.attention import GroupedAttention, VarlenAttention, neighbours
 from worker.engines.packed.bias import RelativeBias, bucket
 from worker.engines.packed.layout import lay_out
 from worker.engines.packed.linear import PlainLinear, PrepackedLinear
+from worker.engines.packed.padded import PaddedAttention
 from worker.engines.packed.shapes import Activation
+from worker.engines.packed.size import Size
 from worker.log import EventLog
 
 lengths = st.lists(st.integers(1, 70), min_size=1, max_size=12)
@@ -146,3 +148,38 @@ def test_no_number_is_not_good_enough(make: Make, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(opening, "least_cosine", lambda *_: float("nan"))
 
     assert opened(make, dtype=torch.bfloat16)[0].dtype is torch.float32
+
+
+@pytest.mark.parametrize("biased", [False, True], ids=["plain", "biased"])
+@pytest.mark.parametrize("lengths", [(5,), (16,), (7, 5, 1), (3, 30, 12, 12, 1, 1, 16, 31), (2,) * 20], ids=str)
+def test_attention_of_one_size_gives_what_groups_give(lengths: tuple[int, ...], biased: bool) -> None:
+    """Whatever share of its size a batch fills, and whatever was in its place before."""
+    bias = RelativeBias(torch.randn(32, 2)) if biased else None
+    layout = lay_out(lengths, rounded=False)
+    padded = PaddedAttention(2, bias=bias)
+    size = Size.of(layout, padded.lengths)
+    assert size is not None
+    numbers = torch.zeros(padded.count(size), dtype=torch.int32)
+    padded.fill(numbers, layout, size)
+    qkv = torch.full((size.rows, 3 * 8), torch.nan)
+    qkv[: layout.rows] = torch.randn(layout.rows, 3 * 8)
+    made = padded.over(numbers, size, torch.float32)(qkv)[: layout.rows]
+
+    grouped = GroupedAttention(2, padded_length_max=0, bias=bias).prepare(layout, torch.float32, CPU)
+    torch.testing.assert_close(made, grouped(qkv[: layout.rows]), rtol=1e-4, atol=1e-5)
+
+
+def test_sequences_that_are_not_there_have_no_rows_in_a_place_of_one_size() -> None:
+    layout = lay_out((3, 9, 1), rounded=False)
+    varlen = VarlenAttention(2)
+    size = Size.of(layout, varlen.lengths)
+    assert size == Size(rows=16, sequences=8, longest=128)
+    numbers = torch.zeros(varlen.count(size), dtype=torch.int32)
+    varlen.fill(numbers, layout, size)
+
+    assert numbers.tolist() == [0, 9, 12, 13, 13, 13, 13, 13, 13]
+
+
+@pytest.mark.parametrize("lengths", [(513,), (100,) * 82, (1,) * 513], ids=["long", "large", "many"])
+def test_what_is_more_than_any_size_has_none(lengths: tuple[int, ...]) -> None:
+    assert Size.of(lay_out(lengths, rounded=False), (128, 512)) is None

@@ -6,7 +6,7 @@ device has a kernel for sequences of any lengths (flash attention on CUDA), all 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from worker.engines.packed.bias import RelativeBias
 from worker.engines.packed.layout import Layout
+from worker.engines.packed.size import Size
 
 Attend = Callable[[Tensor], Tensor]
 """From queries, keys and values, (rows, 3 · width), to what was attended to, (rows, width)."""
@@ -126,22 +127,39 @@ def _attend_group(qkv: Tensor, group: _Group, heads: int) -> Tensor:
 
 
 class VarlenAttention:
-    """Runs all sequences in one call of the flash kernel, which knows where each begins. CUDA and half precision."""
+    """Runs all sequences in one call of the flash kernel, which knows where each begins. CUDA and half precision.
+
+    An `Attention`, and `Replayable` as well: it is all one to the kernel how long a sequence is.
+    """
+
+    lengths: Sequence[int] = (128, 512)
 
     def __init__(self, heads: int) -> None:
         self._heads = heads
 
     def prepare(self, layout: Layout, dtype: torch.dtype, device: torch.device) -> Attend:  # noqa: ARG002  # the port's
         """Return what attends within the sequences of a layout that has no idle rows."""
-        return self.over(torch.tensor(layout.starts, dtype=torch.int32).to(device), layout.lengths[0])
+        return self._over(torch.tensor(layout.starts, dtype=torch.int32).to(device), layout.lengths[0])
 
-    def over(self, starts: Tensor, longest: int) -> Attend:
-        """Return what attends within sequences of at most `longest` rows.
+    def fits(self, size: Size) -> bool:  # noqa: ARG002  # the port's
+        """See `Replayable.fits`."""
+        return True
 
-        Args:
-            starts: of the sequences and the end of the last one, int32, on the device. They are read at each call.
-            longest: rows of the longest sequence, or more.
-        """
+    def count(self, size: Size) -> int:
+        """See `Replayable.count`: where each sequence begins, and where the last one ends."""
+        return size.sequences + 1
+
+    def fill(self, numbers: Tensor, layout: Layout, size: Size) -> None:  # noqa: ARG002  # the port's
+        """See `Replayable.fill`: sequences that there are not have no rows."""
+        begun = len(layout.starts)
+        numbers[:begun] = torch.tensor(layout.starts)
+        numbers[begun:] = layout.tokens
+
+    def over(self, numbers: Tensor, size: Size, dtype: torch.dtype) -> Attend:  # noqa: ARG002  # the port's
+        """See `Replayable.over`."""
+        return self._over(numbers, size.longest)
+
+    def _over(self, starts: Tensor, longest: int) -> Attend:
         from torch.nn.attention.varlen import varlen_attn  # an import that only CUDA needs
 
         def attend(qkv: Tensor) -> Tensor:

@@ -10,20 +10,15 @@ import torch
 from torch import Tensor
 
 from worker.engines.packed import names
-from worker.engines.packed.attention import Attend, Attention, GroupedAttention, VarlenAttention
-from worker.engines.packed.bias import RelativeBias
+from worker.engines.packed.attention import Attend
 from worker.engines.packed.embeddings import Embeddings, Numbers, TypeIds, load_embeddings
 from worker.engines.packed.graphs import Graphs
 from worker.engines.packed.layer import Layer, Place, load_layer
 from worker.engines.packed.layout import Layout, lay_out
 from worker.engines.packed.linear import MakeLinear, PlainLinear, can_prepack, make_linear
 from worker.engines.packed.shapes import Shape, read_shape
+from worker.engines.packed.ways import Ways, Where, plain_way_to_attend, ways_to_attend
 from worker.engines.packed.weights import Weights
-
-_PADDED_LENGTH_MAX_CPU = 0
-"""Measured: to gather sequences of like length costs what they gain by sharing a call. Those of one length share."""
-_PADDED_LENGTH_MAX_CUDA = 1 << 20
-"""Any: there each call is a launch, and launches are what a small batch waits for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +52,18 @@ class PackedEncoder:
     """One encoder on one device. After loading nothing of it changes, so several threads may use it."""
 
     def __init__(
-        self, shape: Shape, embeddings: Embeddings, layers: Sequence[Layer], attention: Attention, dtype: torch.dtype
+        self, shape: Shape, embeddings: Embeddings, layers: Sequence[Layer], ways: Ways, dtype: torch.dtype
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.device = embeddings.words.device
-        self._embeddings, self._layers, self._attention = embeddings, layers, attention
+        self._embeddings, self._layers, self._attention = embeddings, layers, ways.attention
         # Only oneDNN makes a kernel for each number of rows.
         self._rounded = self.device.type == "cpu" and can_prepack(dtype)
         self._graphs = None
-        if isinstance(attention, VarlenAttention):
+        if ways.replayed is not None:
             typed = embeddings.types is not None
-            self._graphs = Graphs(self._run, attention.over, device=self.device, typed=typed)
+            self._graphs = Graphs(self._run, ways.replayed, dtype=dtype, device=self.device, typed=typed)
 
     @classmethod
     def load(cls, folder: Path, *, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
@@ -83,26 +78,26 @@ class PackedEncoder:
     @classmethod
     def build(cls, shape: Shape, weights: Weights, dtype: torch.dtype, device: torch.device | str) -> PackedEncoder:
         """Make an encoder of a shape from weights that are open already; raises as `load` does."""
-        return cls._build(shape, weights, dtype, torch.device(device), make_linear)
+        where = Where(device=torch.device(device), dtype=dtype)
+        return cls._build(shape, weights, where, ways_to_attend(weights, shape, where), make_linear)
 
     @classmethod
     def build_reference(cls, shape: Shape, weights: Weights, device: torch.device | str) -> PackedEncoder:
         """Make one in float32 to compare a few texts with. On the CPU most weights stay in the file, as they are."""
-        return cls._build(shape, weights, torch.float32, torch.device(device), PlainLinear)
+        where = Where(device=torch.device(device), dtype=torch.float32)
+        return cls._build(shape, weights, where, plain_way_to_attend(weights, shape, where), PlainLinear)
 
     @classmethod
-    def _build(
-        cls, shape: Shape, weights: Weights, dtype: torch.dtype, target: torch.device, make: MakeLinear
-    ) -> PackedEncoder:
+    def _build(cls, shape: Shape, weights: Weights, where: Where, ways: Ways, make: MakeLinear) -> PackedEncoder:
         with torch.inference_mode():
-            place: Place = lambda tensor: tensor.to(target, dtype)  # noqa: E731  # so short that its type says more
+            place: Place = lambda weight: weight.to(where.device, where.dtype)  # noqa: E731  # its type says more
             called = names.encoder_names(shape.family)
             layers = [
                 load_layer(weights, called, shape, index, place=place, make_linear=make)
                 for index in range(shape.layers)
             ]
-            embeddings = load_embeddings(weights, shape, device=target, dtype=dtype)
-            return cls(shape, embeddings, layers, _attention(weights, shape, dtype, target), dtype)
+            embeddings = load_embeddings(weights, shape, device=where.device, dtype=where.dtype)
+            return cls(shape, embeddings, layers, ways, where.dtype)
 
     @torch.inference_mode()
     def forward(self, sequences: Sequence[Sequence[int]], type_ids: TypeIds = None) -> Packed:
@@ -149,35 +144,3 @@ def _packed(hidden: Tensor, layout: Layout) -> Packed:
     told = torch.tensor([*layout.starts, *places]).to(hidden.device)
     begun = len(layout.starts)
     return Packed(hidden=hidden[: layout.tokens], offsets=told[:begun], places=told[begun:])
-
-
-def _attention(weights: Weights, shape: Shape, dtype: torch.dtype, device: torch.device) -> Attention:
-    if shape.buckets:
-        bias = RelativeBias(weights.encoder(f"{names.RELATIVE_BIAS}.weight", (shape.buckets, shape.heads)))
-        return GroupedAttention(shape.heads, padded_length_max=_padded_length_max(device), bias=bias)
-    grouped = GroupedAttention(shape.heads, padded_length_max=_padded_length_max(device))
-    if (
-        device.type == "cuda"
-        and dtype != torch.float32
-        and _agree(VarlenAttention(shape.heads), grouped, shape, dtype)
-    ):
-        return VarlenAttention(shape.heads)
-    return grouped
-
-
-def _padded_length_max(device: torch.device) -> int:
-    return _PADDED_LENGTH_MAX_CPU if device.type == "cpu" else _PADDED_LENGTH_MAX_CUDA
-
-
-def _agree(one: Attention, other: Attention, shape: Shape, dtype: torch.dtype) -> bool:
-    """Tell whether two ways give the same on this device; one that cannot run at all does not."""
-    device = torch.device("cuda")
-    layout = lay_out([min(length, shape.tokens_max) for length in (1, 7, 33, 130)], rounded=False)
-    generator = torch.Generator().manual_seed(7)
-    qkv = torch.randn(layout.rows, 3 * shape.width, generator=generator).to(device, dtype)
-    try:
-        made, expected = (way.prepare(layout, dtype, device)(qkv).float() for way in (one, other))
-    except (ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        # The kernel is not in every build of torch, nor for every card.
-        return False
-    return torch.allclose(made, expected, rtol=0.05, atol=0.02)
