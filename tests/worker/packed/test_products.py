@@ -14,7 +14,7 @@ from worker.engines.packed.products import ProductAttention
 HEADS, WIDTH = 4, 32
 CPU = torch.device("cpu")
 
-lengths = st.lists(st.integers(1, 12) | st.integers(75, 140), min_size=1, max_size=6)
+lengths = st.lists(st.integers(1, 12) | st.integers(80, 140), min_size=1, max_size=6)
 
 
 def attended(attention: Attention, layout: Layout, qkv: Tensor) -> Tensor:
