@@ -77,23 +77,23 @@ async def test_a_bad_token_is_not_remembered() -> None:
 
 
 def test_the_memory_is_bounded_and_forgets_the_longest_unused() -> None:
-    verdicts = Verdicts(entries_max=3)
+    verdicts = Verdicts(entries_max=3, clock=FakeClock())
     for token in ("a", "b", "c"):
         verdicts.put(token, make_session(token))
-    verdicts.get("a", now=NOON)
+    verdicts.get("a")
     verdicts.put("d", make_session("d"))
 
-    kept = [token for token in "abcd" if verdicts.get(token, now=NOON)]
+    kept = [token for token in "abcd" if verdicts.get(token)]
 
     assert (kept, len(verdicts)) == (["a", "c", "d"], 3)
 
 
 def test_an_expired_token_leaves_the_memory() -> None:
-    clock, verdicts = FakeClock(), Verdicts(entries_max=3)
+    verdicts = Verdicts(entries_max=3, clock=(clock := FakeClock()))
     verdicts.put("a", make_session("a"))
     clock.advance(seconds=60)
 
-    assert verdicts.get("a", now=clock.now()) is None
+    assert verdicts.get("a") is None
     assert len(verdicts) == 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 
 
 def read_base64url(text: str) -> bytes:
@@ -13,4 +13,5 @@ def read_base64url(text: str) -> bytes:
     """
     if "+" in text or "/" in text or "=" in text:
         raise ValueError("base64, and not base64url without padding")
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    in_base64 = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+    return binascii.a2b_base64(in_base64, strict_mode=True)

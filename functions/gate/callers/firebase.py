@@ -41,12 +41,12 @@ class FirebaseCallerVerifier:
         self._clock = clock
         self._leeway_seconds = leeway_seconds
         self._lookup = lookup
-        self._verdicts = Verdicts(entries_max=verdicts_max)
+        self._verdicts = Verdicts(entries_max=verdicts_max, clock=clock)
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
         token = presented(credentials.bearer)
-        session = self._verdicts.get(token, now=self._clock.now())
+        session = self._verdicts.get(token)
         if session is None:
             session = await self._session(token)
             self._verdicts.put(token, session)

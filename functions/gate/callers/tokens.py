@@ -6,6 +6,7 @@ from a clock that tests can set.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -51,19 +52,25 @@ async def read_rs256(token: str, keys: KeySource) -> dict[str, Any]:
         LedgerError: the keys cannot be had.
     """
     signed, _, signature = token.rpartition(".")
-    head_text, _, claims = signed.partition(".")
-    head = _object(head_text)
-    kid = head.get("kid")
-    if head.get("alg") != "RS256" or not isinstance(kid, str) or not kid:
-        raise UnauthenticatedError("the token's header names another algorithm, or no key")
-    if "crit" in head or head.get("b64", True) is not True:
-        raise UnauthenticatedError("the token's header asks for what is not done here")
-    key = await keys.key(kid)
+    head, _, claims = signed.partition(".")
+    key = await keys.key(_key_id(head))
     try:
         key.verify(read_base64url(signature), signed.encode(), *_RS256)
     except (InvalidSignature, ValueError) as exc:
         raise UnauthenticatedError("the token's signature does not hold") from exc
     return _object(claims)
+
+
+@lru_cache(maxsize=16)
+def _key_id(head: str) -> str:
+    """Return which key a token is said to be signed with. All tokens of a key have the same head."""
+    fields = _object(head)
+    kid = fields.get("kid")
+    if fields.get("alg") != "RS256" or not isinstance(kid, str) or not kid:
+        raise UnauthenticatedError("the token's header names another algorithm, or no key")
+    if "crit" in fields or fields.get("b64", True) is not True:
+        raise UnauthenticatedError("the token's header asks for what is not done here")
+    return kid
 
 
 def _object(part: str) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from datetime import datetime
 
 from gate.callers.claims import Session
+from gate.ports import Clock
 
 
 class Verdicts:
@@ -15,17 +15,18 @@ class Verdicts:
     Only good tokens are remembered: remembering bad ones would let a flood of them push the good ones out.
     """
 
-    def __init__(self, *, entries_max: int) -> None:
+    def __init__(self, *, entries_max: int, clock: Clock) -> None:
         self._entries_max = entries_max
+        self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 
-    def get(self, token: str, *, now: datetime) -> Session | None:
+    def get(self, token: str) -> Session | None:
         """Return the session of a token that was verified and has not expired since."""
         digest = _digest(token)
         session = self._sessions.get(digest)
         if session is None:
             return None
-        if now.timestamp() >= session.expires_at:
+        if self._clock.now().timestamp() >= session.expires_at:
             del self._sessions[digest]
             return None
         self._sessions.move_to_end(digest)

@@ -23,6 +23,7 @@ from gate.endpoints.answers import error_json
 from gate.endpoints.cors import Origins
 from gate.endpoints.event_stream import send_events
 from gate.endpoints.incoming import Bodies, check_is_json, credentials_of, decoded, headers_of
+from gate.endpoints.one_packet import send_at_once
 from gate.endpoints.refusals import Refusals
 from gate.errors import GateError, InvalidRequestError
 from gate.log import EventLog
@@ -159,5 +160,5 @@ async def _send(send: Send, body: bytes, error: GateError | None, request_id: st
     if error and not as_event and "retry_after_seconds" in error.details:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.details["retry_after_seconds"]))))
     # Not by Starlette's Response, whose making takes longer than the sending.
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    head = {"type": "http.response.start", "status": status, "headers": headers}
+    await send_at_once(send, head, {"type": "http.response.body", "body": body})

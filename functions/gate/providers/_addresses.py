@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import SplitResult, urlsplit
+
+import httpx
 
 from gate.errors import SettingsError
 
 
-def checked_address(url: str, *, setting: str) -> SplitResult:
+def checked_address(url: str, *, setting: str) -> httpx.URL:
     """Return an address that is safe to send jobs to: https, or this machine itself.
 
     Raises:
         SettingsError: it is another. The reason never repeats it, for it may hold a key.
     """
     try:
-        address = urlsplit(url)
-        _ = address.port  # Reading it is what finds out that it is none.
-    except ValueError as exc:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as exc:
         raise SettingsError(f"{setting} is no address; it looks like https://…/infer") from exc
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise SettingsError(f"{setting} has characters that no address has; was a line break copied with it?")
-    if "@" in address.netloc or address.fragment or not address.hostname or address.scheme not in ("http", "https"):
+    if address.userinfo or address.fragment or not address.host or address.scheme not in ("http", "https"):
         raise SettingsError(f"{setting} is not a plain https address; it looks like https://…/infer")
     if address.scheme == "http" and not is_loopback(address):
         raise SettingsError(f"{setting} is http://, which anybody on the way can read; use https://")
     return address
 
 
-def checked_loopback(url: str, *, setting: str) -> SplitResult:
+def checked_loopback(url: str, *, setting: str) -> httpx.URL:
     """Return an address of this machine.
 
     Raises:
@@ -40,11 +38,11 @@ def checked_loopback(url: str, *, setting: str) -> SplitResult:
     return address
 
 
-def is_loopback(address: SplitResult) -> bool:
+def is_loopback(address: httpx.URL) -> bool:
     """Return whether an address is this machine's own."""
-    if address.hostname == "localhost":
+    if address.host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(address.hostname or "").is_loopback
+        return ipaddress.ip_address(address.host).is_loopback
     except ValueError:
         return False
