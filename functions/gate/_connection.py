@@ -6,13 +6,14 @@ import asyncio
 from typing import Any, NoReturn
 
 import httptools
-import httpx
+
+from gate.exchanges import BrokenOffError, ExchangeError, SilenceError
 
 _HEAD_BYTES_MAX = 65_536
 _BUFFER_BYTES_MAX = 262_144
 """Of an answer that nobody has read yet; the other side then has to wait."""
 
-Origin = tuple[bytes, bytes, int]
+Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
 
@@ -32,7 +33,7 @@ class Connection(asyncio.Protocol):
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._parser = httptools.HttpResponseParser(self)
-        self._error: Exception | None = None
+        self._error: ExchangeError | None = None
         self._head_bytes = 0
         self._head_done = self._done = self._keep = self._until_end = False
         self._chunks: list[bytes] = []
@@ -56,7 +57,7 @@ class Connection(asyncio.Protocol):
                 async with asyncio.timeout(seconds):
                     await self._writable.wait()
             except TimeoutError as exc:
-                raise httpx.WriteTimeout("the request could not be written in time") from exc
+                raise SilenceError("the request could not be written in time") from exc
 
     async def head(self, seconds: float | None) -> None:
         """Wait for the response's status and headers."""
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
             self._raise()
         loop = asyncio.get_running_loop()
         waiter = self._waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _wake, waiter, httpx.ReadTimeout("no answer"))
+        timer = None if seconds is None else loop.call_later(seconds, _wake, waiter, SilenceError("no answer"))
         try:
             await waiter
         finally:
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
 
     def _raise(self) -> NoReturn:
-        raise self._error or httpx.RemoteProtocolError("the connection ended before the answer did")
+        raise self._error or BrokenOffError("the connection ended before the answer did")
 
     # What asyncio calls.
 
@@ -111,11 +112,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
-            self._fail(httpx.RemoteProtocolError(f"the answer is not HTTP: {type(exc).__name__}"))
+            self._fail(BrokenOffError(f"the answer is not HTTP: {type(exc).__name__}"))
         else:
             self._head_bytes += 0 if self._head_done else len(data)
             if self._head_bytes > _HEAD_BYTES_MAX:
-                self._fail(httpx.RemoteProtocolError("the answer's headers are too long"))
+                self._fail(BrokenOffError("the answer's headers are too long"))
         _wake(self._waiter)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,7 +124,7 @@ class Connection(asyncio.Protocol):
         if self._until_end and not exc:
             self._done = True
         elif not self._done and self._error is None:
-            self._error = httpx.ReadError(str(exc)) if exc else None
+            self._error = BrokenOffError(str(exc)) if exc else None
         self._writable.set()
         _wake(self._waiter)
 
@@ -164,12 +165,12 @@ class Connection(asyncio.Protocol):
             return
         self._done = True
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: ExchangeError) -> None:
         self._error, self._keep = error, False
         self.close()
 
 
-def _wake(waiter: asyncio.Future[None] | None, error: Exception | None = None) -> None:
+def _wake(waiter: asyncio.Future[None] | None, error: ExchangeError | None = None) -> None:
     if waiter and not waiter.done():
         if error:
             waiter.set_exception(error)

@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol, assert_never
 
-import httpx
 import msgspec
 from starlette.types import ASGIApp
 
@@ -324,7 +323,7 @@ def _verifier(settings: Settings, clock: Clock) -> CallerVerifier:
     return AppCheckVerifier(
         verifier,
         project_number=settings.project_number,
-        keys=RemoteKeys.of_app_check(_http_client(), clock),
+        keys=RemoteKeys.of_app_check(_google(), clock),
         clock=clock,
         required=settings.app_check is AppCheckMode.REQUIRED,
         consume=FirebaseReplayGuard(project=settings.project) if settings.app_check_consume else None,
@@ -346,15 +345,12 @@ def _sign_in(settings: Settings, clock: Clock) -> CallerVerifier:
 
     return FirebaseCallerVerifier(
         project=settings.project,
-        keys=RemoteKeys.of_firebase(_http_client(), clock),
+        keys=RemoteKeys.of_firebase(_google(), clock),
         clock=clock,
         lookup=FirebaseAccounts(project=settings.project) if settings.check_revoked else None,
     )
 
 
-def _http_client() -> httpx.AsyncClient:
-    """Return a client for Google's public keys: two addresses, asked a few times a day.
-
-    httpx's own transport would take a tenth of a cold start to make.
-    """
-    return httpx.AsyncClient(transport=KeptConnections(connections_max=2, kept_seconds=4))
+def _google() -> KeptConnections:
+    """Return connections for Google's public keys: two addresses, asked a few times a day."""
+    return KeptConnections(connections_max=2, kept_seconds=4)

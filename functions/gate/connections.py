@@ -1,9 +1,8 @@
 """Kept connections: how hop 1 speaks HTTP to what it calls at every request.
 
-An `httpx` transport, so that addresses, errors and timeouts are httpx's. Below, instead of httpcore, is one asyncio
-protocol a connection, read by httptools, which is Node's own parser: httpcore takes a millisecond of the instance's
-one core for a call, and this a twelfth of that. `exchange` does without httpx's requests and responses as well, which
-take as long again (ADR 0008).
+Each is one asyncio protocol, read by httptools, which is Node's own parser: httpcore takes a millisecond of the
+instance's one core for a call, and this a twelfth of that; and httpx's requests and responses take as long again
+(ADR 0008).
 
 HTTP/1.1 alone, and no answer to HEAD: nothing that hop 1 calls needs more.
 """
@@ -11,25 +10,24 @@ HTTP/1.1 alone, and no answer to HEAD: nothing that hop 1 calls needs more.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import cache, lru_cache
+from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from gate._connection import Connection, Origin
+from gate.exchanges import NotSentError, Timeouts
 
 _CONNECT_TRIES = 2
 
-_Timeouts = Mapping[str, float | None]
 
-
-class KeptConnections(httpx.AsyncBaseTransport):
-    """Sends each request on a connection that is open already, if there is one.
+class KeptConnections:
+    """`Exchanges` that send each request on a connection that is open already, if there is one.
 
     Belongs to the event loop in which it is first used.
 
@@ -44,44 +42,19 @@ class KeptConnections(httpx.AsyncBaseTransport):
         self._resting: dict[Origin, deque[Connection]] = {}
         self._closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its response is read as it comes.
-
-        Raises:
-            httpx.TransportError: of the kind that httpx's own transport gives.
-        """
-        timeouts: _Timeouts = request.extensions.get("timeout", {})
-        lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-        lines += [b"%s: %s" % header for header in request.headers.raw]
-        head = _checked_head(b"\r\n".join(lines), lines=len(lines))
-        connection = await self._begun(_origin(request.url), head, await _body(request), timeouts)
-        stream = _Answer(self, connection, timeouts.get("read"))
-        return httpx.Response(connection.status, headers=connection.headers, stream=stream)
-
     async def exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: _Timeouts
-    ) -> Reply:
-        """Send a request without httpx's classes, and return its answer once the headers are there.
-
-        Args:
-            method: but HEAD.
-            url: absolute.
-            headers: beside `host` and `content-length`.
-            body: all of it.
-            timeouts: in seconds, by httpx's names: connect, pool, write, read.
-
-        Raises:
-            httpx.TransportError: as `handle_async_request`.
-        """
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> _Reply:
+        """See `Exchanges.exchange`."""
         target = _target(url)
         lines = [f"{method} {target.path} HTTP/1.1", f"host: {target.host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method not in ("GET", "DELETE"):
             lines.append(f"content-length: {len(body)}")
         head = _checked_head("\r\n".join(lines).encode(), lines=len(lines))
-        return Reply(self, await self._begun(target.origin, head, body, timeouts))
+        return _Reply(self, await self._begun(target.origin, head, body, timeouts))
 
-    async def _begun(self, origin: Origin, head: bytes, body: bytes, timeouts: _Timeouts) -> Connection:
+    async def _begun(self, origin: Origin, head: bytes, body: bytes, timeouts: Timeouts) -> Connection:
         """Return the connection on which an answer has begun to come."""
         if self._places.locked():
             await self._place(timeouts.get("pool"))
@@ -113,7 +86,7 @@ class KeptConnections(httpx.AsyncBaseTransport):
             async with asyncio.timeout(seconds):
                 await self._places.acquire()
         except TimeoutError as exc:
-            raise httpx.PoolTimeout("all connections are taken") from exc
+            raise NotSentError("all connections are taken") from exc
 
     async def _connection(self, origin: Origin, connect_seconds: float | None) -> Connection:
         """Return one that rests, the last that was used first, or make one."""
@@ -129,19 +102,19 @@ class KeptConnections(httpx.AsyncBaseTransport):
 
     async def _connect(self, origin: Origin, seconds: float | None) -> Connection:
         scheme, host, port = origin
-        loop, name = asyncio.get_running_loop(), host.decode("ascii").strip("[]")
+        loop = asyncio.get_running_loop()
         for tries_left in reversed(range(_CONNECT_TRIES)):
             try:
                 async with asyncio.timeout(seconds):
                     _, made = await loop.create_connection(
-                        lambda: Connection(origin), name, port, ssl=_tls_of(scheme)
+                        lambda: Connection(origin), host, port, ssl=_tls_of(scheme)
                     )
             except TimeoutError as exc:
                 if not tries_left:
-                    raise httpx.ConnectTimeout("no connection in time") from exc
+                    raise NotSentError("no connection in time") from exc
             except OSError as exc:
                 if not tries_left:
-                    raise httpx.ConnectError(str(exc)) from exc
+                    raise NotSentError(str(exc)) from exc
             else:
                 return made
         raise AssertionError("the last try returns or raises")
@@ -156,8 +129,8 @@ class KeptConnections(httpx.AsyncBaseTransport):
         self._resting.setdefault(connection.origin, deque()).append(connection)
 
 
-class Reply:
-    """An answer whose headers are there. Whoever has it reads it to its end or closes it."""
+class _Reply:
+    """A `Reply` on a connection that goes back."""
 
     def __init__(self, connections: KeptConnections, connection: Connection) -> None:
         self._connections = connections
@@ -166,11 +139,7 @@ class Reply:
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in connection.headers}
 
     async def chunk(self, seconds: float | None) -> bytes:
-        """Return what came of the body since; nothing if that was all of it.
-
-        Raises:
-            httpx.TransportError: nothing came in time, or it broke off.
-        """
+        """See `exchanges.Reply.chunk`."""
         if self._connection is None:
             return b""
         chunk = await self._connection.chunk(seconds)
@@ -179,26 +148,7 @@ class Reply:
         return chunk
 
     async def aclose(self) -> None:
-        """Let the connection go: to the next request if all was read, else for good. Closing twice is fine."""
-        connection, self._connection = self._connection, None
-        if connection:
-            self._connections._put(connection)
-
-
-class _Answer(httpx.AsyncByteStream):
-    """A response's body, as it comes."""
-
-    def __init__(self, connections: KeptConnections, connection: Connection, read_seconds: float | None) -> None:
-        self._connections = connections
-        self._connection: Connection | None = connection
-        self._read_seconds = read_seconds
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while self._connection and (chunk := await self._connection.chunk(self._read_seconds)):
-            yield chunk
-        await self.aclose()
-
-    async def aclose(self) -> None:
+        """See `exchanges.Reply.aclose`. The connection goes to the next request if all was read."""
         connection, self._connection = self._connection, None
         if connection:
             self._connections._put(connection)
@@ -214,34 +164,35 @@ class _Target(msgspec.Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=256)
 def _target(url: str) -> _Target:
-    parsed = httpx.URL(url)
-    return _Target(origin=_origin(parsed), host=parsed.netloc.decode("ascii"), path=parsed.raw_path.decode("ascii"))
+    parsed = urlsplit(url)
+    if not (parsed.hostname and url.isascii() and url.isprintable()) or " " in url:
+        raise NotSentError("the address cannot be written into a request")
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    path = (parsed.path or "/") + (f"?{parsed.query}" if parsed.query else "")
+    return _Target(origin=(parsed.scheme, parsed.hostname, port), host=parsed.netloc.rpartition("@")[2], path=path)
 
 
-def _tls_of(scheme: bytes) -> ssl.SSLContext | None:
-    if scheme == b"http":
+def _tls_of(scheme: str) -> ssl.SSLContext | None:
+    if scheme == "http":
         return None
-    if scheme != b"https":
-        raise httpx.UnsupportedProtocol(f"{scheme!r} is not spoken here")
+    if scheme != "https":
+        raise NotSentError(f"{scheme!r} is not spoken here")
     return _tls()
 
 
-_tls = cache(httpx.create_ssl_context)
-"""One for all connections: reading the certificates of those whom everybody trusts takes 20 ms."""
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return one for all connections: reading the certificates of those whom everybody trusts takes 20 ms."""
+    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file or folder:
+        return ssl.create_default_context(cafile=file, capath=folder)
+    import certifi
 
-
-def _origin(url: httpx.URL) -> Origin:
-    return url.raw_scheme, url.raw_host, url.port or (443 if url.raw_scheme == b"https" else 80)
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _checked_head(head: bytes, *, lines: int) -> bytes:
     """Return the request line and the headers, as they go over the wire."""
     if head.count(b"\n") != lines - 1 or head.count(b"\r") != lines - 1 or b"\0" in head:
-        raise httpx.LocalProtocolError("a header holds a line break")
+        raise NotSentError("a header holds a line break")
     return head + b"\r\n\r\n"
-
-
-async def _body(request: httpx.Request) -> bytes:
-    with suppress(httpx.RequestNotRead):
-        return request.content
-    return await request.aread()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from gate.over_httpx import OverHttpx
 from tests.makers import NOON
 
 PROJECT = "demo-project"
@@ -97,7 +98,7 @@ class KeyServer:
         self.status = 200
         self.error: Exception | None = None
         self.asked = 0
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        self.exchanges = OverHttpx(httpx.MockTransport(self._answer))
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1

@@ -58,7 +58,7 @@ def make_verifier(**options: Any) -> AppCheckVerifier:
     return AppCheckVerifier(
         options.pop("inner", SignedIn()),
         project_number=PROJECT_NUMBER,
-        keys=RemoteKeys.of_app_check(KeyServer(key_set("app-key")).client, clock),
+        keys=RemoteKeys.of_app_check(KeyServer(key_set("app-key")).exchanges, clock),
         clock=clock,
         **{"required": True, **options},
     )
@@ -145,7 +145,7 @@ def test_a_project_number_that_is_none_is_a_setting_to_change(number: str) -> No
         AppCheckVerifier(
             SignedIn(),
             project_number=number,
-            keys=RemoteKeys.of_app_check(KeyServer(b"").client, FakeClock()),
+            keys=RemoteKeys.of_app_check(KeyServer(b"").exchanges, FakeClock()),
             clock=FakeClock(),
             required=True,
         )

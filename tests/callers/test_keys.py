@@ -42,12 +42,12 @@ def server() -> KeyServer:
 
 @pytest.fixture
 def keys(server: KeyServer, clock: FakeClock) -> RemoteKeys:
-    return RemoteKeys.of_firebase(server.client, clock)
+    return RemoteKeys.of_firebase(server.exchanges, clock)
 
 
 async def test_a_key_set_becomes_keys(clock: FakeClock) -> None:
     """Keys in it that are not RSA are skipped."""
-    keys = RemoteKeys.of_app_check(KeyServer(key_set(KID)).client, clock)
+    keys = RemoteKeys.of_app_check(KeyServer(key_set(KID)).exchanges, clock)
 
     assert await keys.key(KID) == private_key(KID).public_key()
     with pytest.raises(UnauthenticatedError):
@@ -75,7 +75,7 @@ async def test_keys_are_kept_for_as_long_as_they_hold(keys: RemoteKeys, server: 
 async def test_the_age_of_an_answer_counts(server: KeyServer, clock: FakeClock) -> None:
     """A cache on the way may hand out what is nearly stale."""
     server.headers["age"] = "3500"
-    keys = RemoteKeys.of_firebase(server.client, clock)
+    keys = RemoteKeys.of_firebase(server.exchanges, clock)
     await keys.key(KID)
     clock.advance(seconds=101)
     await keys.key(KID)
@@ -86,7 +86,7 @@ async def test_the_age_of_an_answer_counts(server: KeyServer, clock: FakeClock) 
 @pytest.mark.parametrize("cache_control", ["", "no-store", "max-age=0", "s-maxage=9999", "max-age=-1", "max-age=x"])
 async def test_an_answer_without_a_lifetime_is_no_flood(cache_control: str, clock: FakeClock) -> None:
     server = KeyServer(key_set(KID), cache_control=cache_control)
-    keys = RemoteKeys.of_firebase(server.client, clock)
+    keys = RemoteKeys.of_firebase(server.exchanges, clock)
     for _ in range(100):
         await keys.key(KID)
         clock.advance(seconds=0.5)
@@ -128,7 +128,7 @@ async def test_fifty_at_once_ask_once(keys: RemoteKeys, server: KeyServer) -> No
 @pytest.mark.parametrize("document", GARBAGE.values(), ids=GARBAGE)
 async def test_an_answer_that_is_no_keys_lets_nobody_in(document: bytes, clock: FakeClock) -> None:
     """Without keys nobody can be verified, and that is not the callers' fault."""
-    keys = RemoteKeys.of_firebase(KeyServer(document).client, clock)
+    keys = RemoteKeys.of_firebase(KeyServer(document).exchanges, clock)
 
     with pytest.raises(LedgerError):
         await keys.key(KID)

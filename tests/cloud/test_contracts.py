@@ -18,6 +18,7 @@ import pytest
 from gate import wire
 from gate.control import ProviderControl
 from gate.money import gpu_price
+from gate.over_httpx import OverHttpx
 from gate.provider import Provider
 from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
@@ -53,7 +54,7 @@ class CloudHost:
         )
         app = httpx.ASGITransport(app=make_cloud_app(self.cloud, epoch=NOON - timedelta(hours=1)))
         self.published = Published(app)
-        self.transport = httpx.MockTransport(self._answer)
+        self.exchanges = OverHttpx(httpx.MockTransport(self._answer))
         self.error: Exception | None = None
 
     @property
@@ -112,7 +113,7 @@ class TestProvider(ProviderContract):
             api_key=API_KEY,
             worker_secret=SECRET,
             clock=LoopClock(NOON),
-            transport=host.transport,
+            exchanges=host.exchanges,
         )
 
     async def test_every_answer_was_held_to_what_runpod_published(self, provider: Provider, host: CloudHost) -> None:
@@ -134,7 +135,7 @@ class TestControl(ControlContract):
             endpoint_id=ENDPOINT_ID,
             api_key=API_KEY,
             control_key=CONTROL_KEY,
-            transport=host.transport,
+            exchanges=host.exchanges,
             sleep=Sleeper(FakeClock()),
         )
 

@@ -12,6 +12,7 @@ import pytest
 
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError
 from gate.money import gpu_price
+from gate.over_httpx import OverHttpx
 from gate.provider import ProviderState
 from gate.providers.runpod import RunPodProvider
 from tests.makers import NOON
@@ -47,7 +48,7 @@ class Rented:
             api_key=API_KEY,
             worker_secret=SECRET,
             clock=LoopClock(NOON),
-            transport=httpx.ASGITransport(app=make_cloud_app(self.cloud, epoch=NOON)),
+            exchanges=OverHttpx(httpx.ASGITransport(app=make_cloud_app(self.cloud, epoch=NOON))),
         )
 
 

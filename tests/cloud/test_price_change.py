@@ -16,6 +16,7 @@ from gate.guard.alarm import Alarm
 from gate.guard.channels import LogChannel
 from gate.guard.reconcile import Reconciler
 from gate.money import GpuPrice
+from gate.over_httpx import OverHttpx
 from gate.providers._runpod_json import job_of
 from gate.providers.runpod_control import RunPodControl
 from gate.steps.outcome import settlement_for
@@ -60,8 +61,8 @@ async def play(path: str, prices: list[tuple[float, GpuPrice]]) -> tuple[float, 
         await asyncio.sleep(300)
     await asyncio.sleep(900)
     await asyncio.gather(*settling)
-    transport = httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH))
-    control = RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport)
+    exchanges = OverHttpx(httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH)))
+    control = RunPodControl(endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, exchanges=exchanges)
     alarm = Alarm(documents=ledger, channels=[LogChannel(log)], clock=clock, log=log)
     reconciler = Reconciler(
         ledger=ledger,

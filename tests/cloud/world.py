@@ -24,6 +24,7 @@ from gate.guard.watch import Bounds
 from gate.guard.watchdog import Watchdog
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import GpuPrice
+from gate.over_httpx import OverHttpx
 from gate.providers.runpod import RunPodProvider
 from gate.providers.runpod_control import RunPodControl
 from gate.service import Gate
@@ -65,12 +66,12 @@ class CloudWorld:
             endpoint=endpoint or Endpoint(),
             faults=faults or CloudFaults(),
         )
-        transport = httpx.ASGITransport(app=make_cloud_app(self.cloud, epoch=EPOCH))
+        exchanges = OverHttpx(httpx.ASGITransport(app=make_cloud_app(self.cloud, epoch=EPOCH)))
         self.provider = RunPodProvider(
-            endpoint_id=ENDPOINT_ID, api_key=API_KEY, worker_secret=SECRET, clock=self.clock, transport=transport
+            endpoint_id=ENDPOINT_ID, api_key=API_KEY, worker_secret=SECRET, clock=self.clock, exchanges=exchanges
         )
         control = RunPodControl(
-            endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, transport=transport
+            endpoint_id=ENDPOINT_ID, api_key=API_KEY, control_key=CONTROL_KEY, exchanges=exchanges
         )
         policies = Policies(documents=self.ledger, notifier=self.log, clock=self.clock, fresh_seconds=10)
         alarm = Alarm(documents=self.ledger, channels=[LogChannel(self.log)], clock=self.clock, log=self.log)

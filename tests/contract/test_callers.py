@@ -47,7 +47,7 @@ def google() -> KeyServer:
 
 
 def firebase_verifier(google: KeyServer, clock: FakeClock, **options: Any) -> FirebaseCallerVerifier:
-    keys = RemoteKeys.of_firebase(google.client, clock)
+    keys = RemoteKeys.of_firebase(google.exchanges, clock)
     return FirebaseCallerVerifier(project=PROJECT, keys=keys, clock=clock, **options)
 
 
@@ -94,7 +94,7 @@ class TestAppCheckVerifier(TestFirebaseCallerVerifier):
 
     @pytest.fixture
     def verifier(self, google: KeyServer, clock: FakeClock) -> CallerVerifier:
-        keys = RemoteKeys.of_app_check(KeyServer(key_set("app-key")).client, clock)
+        keys = RemoteKeys.of_app_check(KeyServer(key_set("app-key")).exchanges, clock)
         inner = firebase_verifier(google, clock)
         return _WithAppCheckToken(
             AppCheckVerifier(inner, project_number=PROJECT_NUMBER, keys=keys, clock=clock, required=True)

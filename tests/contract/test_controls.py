@@ -23,7 +23,7 @@ class TestRunPodControl(ControlContract):
             endpoint_id=ENDPOINT,
             api_key=API_KEY,
             control_key=CONTROL_KEY,
-            transport=RunPodAccount().transport,
+            exchanges=RunPodAccount().exchanges,
             sleep=Sleeper(FakeClock()),
         )
 

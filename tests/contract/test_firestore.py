@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from gate.domain import meter
@@ -34,7 +33,7 @@ from tests.contract.ledger_contract import (
     settlement,
 )
 from tests.contract.lossy_proxy import LossyProxy
-from tests.contract.watched import Watched
+from tests.contract.watched import Sent, Watched
 from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import NOON, make_job, make_moves, make_plan
 
@@ -91,7 +90,7 @@ class TestOperations:
 
     @pytest.fixture
     async def ledger(self, project: str, operations: Counter[str]) -> AsyncIterator[FirestoreLedger]:
-        ledger = FirestoreLedger(project, transport=Watched(_counting(operations)))
+        ledger = FirestoreLedger(project, exchanges=Watched(_counting(operations)))
         yield ledger
         await ledger.close()
 
@@ -435,10 +434,10 @@ class TestConnection:
         assert loaded.stdout.strip() == "set()"
 
 
-def _counting(operations: Counter[str]) -> Callable[[httpx.Request], None]:
-    def count(request: httpx.Request) -> None:
-        operations[request.url.path.rpartition(":")[2] if request.method == "POST" else "get"] += 1
-        writes = json.loads(request.content or b"{}").get("writes", [])
+def _counting(operations: Counter[str]) -> Callable[[Sent], None]:
+    def count(sent: Sent) -> None:
+        operations[sent.url.rpartition(":")[2] if sent.method == "POST" else "get"] += 1
+        writes = json.loads(sent.body or b"{}").get("writes", [])
         if writes:
             operations["writes"] += len(writes)
 

@@ -36,7 +36,7 @@ class TestRunPodProvider(ProviderContract):
             api_key=API_KEY,
             worker_secret=SECRET,
             clock=clock,
-            transport=host.transport,
+            exchanges=host.exchanges,
             sleep=Sleeper(clock),
         )
 
@@ -57,7 +57,7 @@ class TestContainerProvider(ProviderContract):
     @pytest.fixture
     def provider(self, host: WorkerDouble, clock: FakeClock) -> Provider:
         return ContainerProvider(
-            url=URL, worker_secret=SECRET, clock=_Ticking(clock), transport=host.transport, sleep=Sleeper(clock)
+            url=URL, worker_secret=SECRET, clock=_Ticking(clock), exchanges=host.exchanges, sleep=Sleeper(clock)
         )
 
 
@@ -73,7 +73,7 @@ class TestContainerProviderWithAKey(ProviderContract):
             worker_secret=SECRET,
             clock=clock,
             auth="bearer",
-            transport=host.transport,
+            exchanges=host.exchanges,
             sleep=Sleeper(clock),
         )
 
@@ -89,7 +89,7 @@ class TestLocalProvider(ProviderContract):
             url="http://127.0.0.1:8000",
             worker_secret=SECRET,
             clock=_Ticking(clock),
-            transport=host.transport,
+            exchanges=host.exchanges,
             sleep=Sleeper(clock),
         )
 

@@ -75,7 +75,7 @@ def billed(monkeypatch: pytest.MonkeyPatch) -> Billed:
 
 @pytest.fixture
 async def world(billed: Billed) -> AsyncIterator[World]:
-    ledger: Any = FirestoreLedger(fresh_project(), transport=billed)
+    ledger: Any = FirestoreLedger(fresh_project(), exchanges=billed)
     await fill(ledger, make_documents())
     world = World(ledger)
     # Plans and configuration are read for the instance, and counted with it; a caller's own document is not.
@@ -174,7 +174,7 @@ def _no_alarm() -> Any:
 @pytest.fixture
 def watched(billed: Billed, monkeypatch: pytest.MonkeyPatch) -> Hop1:
     """Hop 1 with its schedules, on a counted Firestore, at a quarter past noon."""
-    monkeypatch.setattr("gate.ledgers.firestore.FirestoreLedger", partial(FirestoreLedger, transport=billed))
+    monkeypatch.setattr("gate.ledgers.firestore.FirestoreLedger", partial(FirestoreLedger, exchanges=billed))
     env = {**ENV, "LEDGER": "firestore", "GCLOUD_PROJECT": fresh_project()}
     return make_hop1(Settings.from_env(env), clock=FakeClock(NOON + timedelta(minutes=15)), log=WatchedLog())
 

@@ -20,7 +20,7 @@ DEPLOYED = {
 }
 
 NEEDLESS = {
-    *("cryptography.hazmat.primitives.serialization", "cryptography.x509", "jwt", "sqlite3"),
+    *("certifi", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "httpx", "jwt", "sqlite3"),
     *(
         "firebase_admin",
         "firebase_functions",

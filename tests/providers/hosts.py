@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import httpx
 
 from gate import wire
+from gate.over_httpx import OverHttpx
 from gate.provider import Order
 from tests.makers import NOON, FakeClock
 
@@ -94,7 +95,7 @@ class HttpDouble:
     requests: list[httpx.Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.transport = httpx.MockTransport(self._answer)
+        self.exchanges = OverHttpx(httpx.MockTransport(self._answer))
 
     def script(self, *replies: httpx.Response | Exception) -> None:
         """Answer with these, one after the other; the last one goes on for ever."""

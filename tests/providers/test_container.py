@@ -39,7 +39,7 @@ def provider(host: WorkerDouble, clock: FakeClock, sleeper: Sleeper) -> Containe
 
 
 def make_provider(host: WorkerDouble, clock: FakeClock, **options: Any) -> ContainerProvider:
-    given = {"url": URL, "worker_secret": SECRET, "transport": host.transport}
+    given = {"url": URL, "worker_secret": SECRET, "exchanges": host.exchanges}
     return ContainerProvider(clock=clock, **{**given, **options})
 
 

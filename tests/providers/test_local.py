@@ -20,7 +20,7 @@ DONE = httpx.Response(200, json={"outputs": "hi"})
 
 
 def make_provider(host: WorkerDouble, sleeper: Sleeper, **options: Any) -> LocalProvider:
-    given = {"url": "http://127.0.0.1:8000", "worker_secret": SECRET, "transport": host.transport}
+    given = {"url": "http://127.0.0.1:8000", "worker_secret": SECRET, "exchanges": host.exchanges}
     return LocalProvider(clock=sleeper.clock, sleep=sleeper, **{**given, **options})
 
 

@@ -36,7 +36,7 @@ def provider(host: RunPodDouble, clock: FakeClock, sleeper: Sleeper) -> RunPodPr
 
 
 def make_provider(host: RunPodDouble, clock: FakeClock, **options: Any) -> RunPodProvider:
-    given = {"endpoint_id": ENDPOINT, "api_key": API_KEY, "worker_secret": SECRET, "transport": host.transport}
+    given = {"endpoint_id": ENDPOINT, "api_key": API_KEY, "worker_secret": SECRET, "exchanges": host.exchanges}
     return RunPodProvider(clock=clock, **{**given, **options})
 
 

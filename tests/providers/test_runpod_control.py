@@ -29,7 +29,7 @@ def control(account: RunPodAccount) -> RunPodControl:
 
 
 def make_control(account: RunPodAccount, **options: Any) -> RunPodControl:
-    given = {"endpoint_id": ENDPOINT, "api_key": API_KEY, "control_key": CONTROL_KEY, "transport": account.transport}
+    given = {"endpoint_id": ENDPOINT, "api_key": API_KEY, "control_key": CONTROL_KEY, "exchanges": account.exchanges}
     return RunPodControl(**{**given, "sleep": Sleeper(FakeClock()), **options})
 
 

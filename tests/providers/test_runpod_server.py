@@ -22,6 +22,7 @@ import pytest
 
 from gate import wire
 from gate.errors import ProviderRejectedError
+from gate.over_httpx import OverHttpx
 from gate.provider import Order, ProviderJob, ProviderState
 from gate.providers.runpod import RunPodProvider
 from tests.providers.hosts import API_KEY, ENDPOINT, SECRET, make_order
@@ -52,7 +53,7 @@ def make_provider(port: int) -> RunPodProvider:
         worker_secret=SECRET,
         clock=_Now(),
         base_url=f"http://127.0.0.1:{port}",
-        transport=_AsInProduction(),
+        exchanges=OverHttpx(_AsInProduction()),
     )
 
 
@@ -147,7 +148,7 @@ async def test_the_real_worker_runs_nothing_that_is_not_signed_by_us(worker: int
         worker_secret=b"another secret that is long enough",
         clock=_Now(),
         base_url=f"http://127.0.0.1:{worker}",
-        transport=_AsInProduction(),
+        exchanges=OverHttpx(_AsInProduction()),
     )
     job = await provider.submit(order_of(["a text"], model="all-minilm-l6-v2"), wait_seconds=60)
     await provider.close()

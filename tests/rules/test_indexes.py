@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from msgspec.structs import replace
 
@@ -20,7 +19,7 @@ from gate.ports import Caller
 from gate.steps.policy import Policies
 from gate.tokens import Tokens
 from tests.contract.ledger_contract import LATER, held, settlement
-from tests.contract.watched import Watched
+from tests.contract.watched import Sent, Watched
 from tests.emulators import firestore_emulator, fresh_project
 from tests.makers import FakeClock, make_documents
 
@@ -41,11 +40,11 @@ def queries() -> Queries:
 async def ledger(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FirestoreLedger]:
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", firestore_emulator())
 
-    def record(request: httpx.Request) -> None:
-        if request.url.path.endswith(":runQuery"):
-            queries.append(_needs(json.loads(request.content)["structuredQuery"]))
+    def record(sent: Sent) -> None:
+        if sent.url.endswith(":runQuery"):
+            queries.append(_needs(json.loads(sent.body)["structuredQuery"]))
 
-    ledger = FirestoreLedger(fresh_project(), transport=Watched(record))
+    ledger = FirestoreLedger(fresh_project(), exchanges=Watched(record))
     yield ledger
     await ledger.close()
 

@@ -20,6 +20,7 @@ from gate.errors import GateError, LedgerError, QuotaExceededError
 from gate.guard.sweeper import Sweeper
 from gate.log import EventLog
 from gate.money import GpuPrice
+from gate.over_httpx import OverHttpx
 from gate.ports import Caller
 from gate.providers.runpod import RunPodProvider
 from gate.service import Gate
@@ -157,7 +158,7 @@ class _Drive:
             api_key=API_KEY,
             worker_secret=SECRET,
             clock=clock,
-            transport=httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH)),
+            exchanges=OverHttpx(httpx.ASGITransport(app=make_cloud_app(cloud, epoch=EPOCH))),
         )
         ids = Dice(self.seed).of("ids")
         return Gate(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import httpx
+from gate.exchanges import Exchanges, Reply, Timeouts
 
 COMMIT = "commit"
 """A step on the way to Firestore, whose ledger may take two for one call."""
@@ -65,21 +65,23 @@ class _Stepping:
         return call
 
 
-class SteppingWire(httpx.AsyncBaseTransport):
+class SteppingWire:
     """Sends requests to Firestore; each commit is a step."""
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, steps: Steps) -> None:
+    def __init__(self, inner: Exchanges, steps: Steps) -> None:
         self._inner = inner
         self._steps = steps
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one."""
-        if not request.url.path.endswith(":commit"):
-            return await self._inner.handle_async_request(request)
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> Reply:
+        """See `Exchanges.exchange`."""
+        if not url.endswith(":commit"):
+            return await self._inner.exchange(method, url, headers, body, timeouts)
         step = self._steps.begin(COMMIT)
-        response = await self._inner.handle_async_request(request)
+        reply = await self._inner.exchange(method, url, headers, body, timeouts)
         self._steps.end(step)
-        return response
+        return reply
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from gate.connections import KeptConnections
+from gate.exchanges import Exchanges, Reply, Timeouts
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
 from twohop.errors import BadInputError
@@ -52,9 +51,9 @@ def fresh_place(kind: str, folder: str) -> str:
     return str(Path(folder) / "ledger.sqlite3") if kind == "sqlite" else f"demo-{uuid.uuid4().hex[:12]}"
 
 
-def ledger_at(kind: str, place: str, *, transport: httpx.AsyncBaseTransport | None = None) -> Any:
+def ledger_at(kind: str, place: str, *, exchanges: Exchanges | None = None) -> Any:
     """Open the ledger there, with its documents; Firestore's, if asked, by another way to send requests."""
-    return SqliteLedger(place) if kind == "sqlite" else FirestoreLedger(place, transport=transport)
+    return SqliteLedger(place) if kind == "sqlite" else FirestoreLedger(place, exchanges=exchanges)
 
 
 @asynccontextmanager
@@ -63,7 +62,7 @@ async def open_store(kind: str, *, overlap: bool = False) -> AsyncIterator[Store
     make = FlowingLedger if overlap else StillLedger
     if kind == "firestore":
         project = fresh_place(kind, "")
-        ledger = make(lambda: FirestoreLedger(project, transport=_CountedWire()))
+        ledger = make(lambda: FirestoreLedger(project, exchanges=_CountedWire()))
         try:
             yield Store(ledger=ledger, is_wired=True, overlap=overlap)
         finally:
@@ -77,16 +76,18 @@ async def open_store(kind: str, *, overlap: bool = False) -> AsyncIterator[Store
             await ledger.close()
 
 
-class _CountedWire(httpx.AsyncBaseTransport):
+class _CountedWire:
     """Sends requests, and counts what Firestore bills them as: commits and reads."""
 
     def __init__(self) -> None:
         self._connections = KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=5)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one."""
-        sent(is_commit=request.url.path.endswith(":commit"))
-        return await self._connections.handle_async_request(request)
+    async def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, timeouts: Timeouts
+    ) -> Reply:
+        """See `Exchanges.exchange`."""
+        sent(is_commit=url.endswith(":commit"))
+        return await self._connections.exchange(method, url, headers, body, timeouts)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -118,7 +118,7 @@ def _store(told: Told, steps: Steps) -> Any:
     if told.ledger == "sqlite":
         return ledger_at(told.ledger, told.place)
     connections = KeptConnections(connections_max=told.callers, kept_seconds=5)
-    return ledger_at(told.ledger, told.place, transport=SteppingWire(connections, steps))
+    return ledger_at(told.ledger, told.place, exchanges=SteppingWire(connections, steps))
 
 
 async def _listen(door: WebhookDoor, port: int) -> asyncio.Task[None]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gate.callers.key_set import read_key_set
 from gate.errors import LedgerError, UnauthenticatedError
+from gate.exchanges import ExchangeError, Exchanges, body_of
 from gate.ports import Clock
 
 FIREBASE_JWKS_URL = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
@@ -20,7 +20,9 @@ FIREBASE_JWKS_URL = "https://www.googleapis.com/service_accounts/v1/jwk/secureto
 the certificates that Firebase's documentation names, without the X.509 around them."""
 APP_CHECK_JWKS_URL = "https://firebaseappcheck.googleapis.com/v1/jwks"
 
-_TIMEOUT = httpx.Timeout(5.0)
+_SECONDS = 5.0
+_TIMEOUTS = {"connect": _SECONDS, "pool": _SECONDS, "write": _SECONDS, "read": _SECONDS}
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 _FETCH_SECONDS_MAX = 10
 _DOCUMENT_BYTES_MAX = 262_144
 _AGE_DEFAULT = timedelta(minutes=5)
@@ -48,11 +50,11 @@ class KeySource(Protocol):
 
 
 class RemoteKeys:
-    """Keys that are published at an address. The client is the caller's, to share and to close."""
+    """Keys that are published at an address."""
 
-    def __init__(self, url: str, *, client: httpx.AsyncClient, clock: Clock) -> None:
+    def __init__(self, url: str, *, exchanges: Exchanges, clock: Clock) -> None:
         self._url = url
-        self._client = client
+        self._exchanges = exchanges
         self._clock = clock
         self._keys: Keys = {}
         self._fetching = asyncio.Lock()
@@ -60,14 +62,14 @@ class RemoteKeys:
         self._fresh_until = self._ask_again_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
     @classmethod
-    def of_firebase(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
+    def of_firebase(cls, exchanges: Exchanges, clock: Clock) -> RemoteKeys:
         """Return the keys that sign Firebase ID tokens."""
-        return cls(FIREBASE_JWKS_URL, client=client, clock=clock)
+        return cls(FIREBASE_JWKS_URL, exchanges=exchanges, clock=clock)
 
     @classmethod
-    def of_app_check(cls, client: httpx.AsyncClient, clock: Clock) -> RemoteKeys:
+    def of_app_check(cls, exchanges: Exchanges, clock: Clock) -> RemoteKeys:
         """Return the keys that sign App Check tokens."""
-        return cls(APP_CHECK_JWKS_URL, client=client, clock=clock)
+        return cls(APP_CHECK_JWKS_URL, exchanges=exchanges, clock=clock)
 
     async def key(self, kid: str) -> RSAPublicKey:
         """See `KeySource.key`."""
@@ -94,22 +96,23 @@ class RemoteKeys:
     async def _fetch(self) -> None:
         try:
             async with asyncio.timeout(_FETCH_SECONDS_MAX):
-                answer = await self._answer()
-            keys = read_key_set(answer.content)
-        except (httpx.HTTPError, TimeoutError, ValueError):
+                document, lifetime = await self._published()
+            keys = read_key_set(document)
+        except (ExchangeError, TimeoutError, ValueError):
             # Keys that were good until a moment ago still are, for the length of the grace.
             self._failed = True
             now = self._clock.now()
             self._ask_again_at = now + (_UNKNOWN_PAUSE if now < self._fresh_until else _FAILURE_PAUSE)
         else:
-            self._keep(keys, _lifetime(answer.headers))
+            self._keep(keys, lifetime)
 
-    async def _answer(self) -> httpx.Response:
-        answer = await self._client.get(self._url, timeout=_TIMEOUT, follow_redirects=False)
-        answer.raise_for_status()
-        if len(answer.content) > _DOCUMENT_BYTES_MAX:
-            raise ValueError("the document of keys is too long")
-        return answer
+    async def _published(self) -> tuple[bytes, timedelta]:
+        """Return the document of keys, and how long it holds."""
+        reply = await self._exchanges.exchange("GET", self._url, _HEADERS, b"", _TIMEOUTS)
+        document = await body_of(reply, _SECONDS, bytes_max=_DOCUMENT_BYTES_MAX)
+        if reply.status != 200:
+            raise ValueError(f"HTTP {reply.status}")
+        return document, _lifetime(reply.headers)
 
     def _keep(self, keys: Keys, lifetime: timedelta) -> None:
         now = self._clock.now()
@@ -119,7 +122,7 @@ class RemoteKeys:
         self._ask_again_at = now + _UNKNOWN_PAUSE
 
 
-def _lifetime(headers: httpx.Headers) -> timedelta:
+def _lifetime(headers: Mapping[str, str]) -> timedelta:
     """Return how long an answer holds from now on: its max-age, less the age it had on arrival."""
     stated = re.search(r"(?:^|[\s,])max-age=(\d{1,9})", headers.get("cache-control", ""))
     if not stated:

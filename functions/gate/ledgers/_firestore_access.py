@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import httpx
 import msgspec
 
 from gate.errors import LedgerError
+from gate.exchanges import ExchangeError, Exchanges, body_of
 
 _GOOGLE = "https://firestore.googleapis.com"
 _SCOPE = "https://www.googleapis.com/auth/datastore"
@@ -33,13 +33,13 @@ class Access(Protocol):
         ...
 
 
-def open_access(connections: httpx.AsyncBaseTransport) -> tuple[str, Access]:
+def open_access(exchanges: Exchanges) -> tuple[str, Access]:
     """Return Firestore's address and what opens it, as the environment says."""
     emulator = os.environ.get("FIRESTORE_EMULATOR_HOST")
     if emulator:
         return f"http://{emulator}", _Owner()
     if os.environ.get("K_SERVICE"):
-        return _GOOGLE, _InstanceAccount(connections)
+        return _GOOGLE, _InstanceAccount(exchanges)
     return _GOOGLE, _OperatorAccount()
 
 
@@ -61,8 +61,8 @@ class _InstanceAccount:
     google-auth would ask the same, and takes as long to import as all of hop 1.
     """
 
-    def __init__(self, connections: httpx.AsyncBaseTransport) -> None:
-        self._connections = connections
+    def __init__(self, exchanges: Exchanges) -> None:
+        self._exchanges = exchanges
         self._asking = asyncio.Lock()
         self._headers: Mapping[str, str] = {}
         self._renew_at = 0.0
@@ -76,16 +76,11 @@ class _InstanceAccount:
 
     async def _renew(self) -> None:
         host = os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
-        asked = httpx.Request(
-            "GET",
-            f"http://{host}{_METADATA}",
-            headers={"metadata-flavor": "Google"},
-            extensions={"timeout": _TIMEOUTS},
-        )
+        url, headers = f"http://{host}{_METADATA}", {"metadata-flavor": "Google"}
         try:
-            answer = await self._connections.handle_async_request(asked)
-            token = msgspec.json.decode(await answer.aread(), type=_Token)
-        except (httpx.HTTPError, msgspec.MsgspecError) as exc:
+            reply = await self._exchanges.exchange("GET", url, headers, b"", _TIMEOUTS)
+            token = msgspec.json.decode(await body_of(reply, _TIMEOUTS["read"]), type=_Token)
+        except (ExchangeError, msgspec.MsgspecError) as exc:
             raise LedgerError(f"the metadata server gives no token: {type(exc).__name__}") from exc
         self._headers = {"authorization": f"Bearer {token.access_token}"}
         self._renew_at = time.monotonic() + max(1.0, token.expires_in - _RENEW_SECONDS)

@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
 from gate.connections import KeptConnections
 from gate.domain.meter import Key, Move
 from gate.errors import LedgerError
+from gate.exchanges import BrokenOffError, ExchangeError, Exchanges, NotSentError, body_of
 from gate.ledgers._firestore_access import open_access
 from gate.ledgers._firestore_documents import whole
 from gate.ledgers._firestore_values import decoded, decoded_fields, encoded, encoded_fields, field_path
@@ -66,16 +66,14 @@ class _StatusError(Exception):
 class FirestoreWire:
     """Commits, reads and queries of one database. Belongs to the event loop in which it is first used."""
 
-    def __init__(self, *, project: str, database: str, transport: httpx.AsyncBaseTransport | None) -> None:
-        self._connections = transport or KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
-        address, self._access = open_access(self._connections)
+    def __init__(self, *, project: str, database: str, exchanges: Exchanges | None) -> None:
+        self._exchanges = exchanges or KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
+        address, self._access = open_access(self._exchanges)
         self._root = f"projects/{project}/databases/{database}/documents"
         self._url = f"{address}/v1/{quote(self._root)}"
 
     @classmethod
-    def open(
-        cls, project: str | None, database: str | None, transport: httpx.AsyncBaseTransport | None
-    ) -> FirestoreWire:
+    def open(cls, project: str | None, database: str | None, exchanges: Exchanges | None) -> FirestoreWire:
         """Return the wire to a database; the project is the environment's unless it is named.
 
         Raises:
@@ -84,7 +82,7 @@ class FirestoreWire:
         project = project or os.environ.get("GOOGLE_CLOUD_PROJECT") or os.environ.get("GCLOUD_PROJECT")
         if not project:
             raise LedgerError("Firestore: GOOGLE_CLOUD_PROJECT is not set, and no project is named")
-        return cls(project=project, database=database or "(default)", transport=transport)
+        return cls(project=project, database=database or "(default)", exchanges=exchanges)
 
     async def commit(self, writes: Sequence[Write]) -> Committed:
         """Do all of the writes, or none.
@@ -140,7 +138,7 @@ class FirestoreWire:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._connections.aclose()
+        await self._exchanges.aclose()
 
     async def _post(self, method: str, fields: Mapping[str, Any]) -> Any:
         return await self._ask("POST", method, msgspec.json.encode(fields))
@@ -156,22 +154,19 @@ class FirestoreWire:
                     except _StatusError as exc:
                         if exc.status not in _AGAIN:
                             raise
-                    except (httpx.NetworkError, httpx.RemoteProtocolError):
+                    except (NotSentError, BrokenOffError):
                         pass  # The connection broke; whether it took, the precondition of the next try tells.
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load and protects nothing
                     pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-        except (httpx.HTTPError, TimeoutError, ValueError) as exc:
+        except (ExchangeError, TimeoutError, ValueError) as exc:
             raise LedgerError(f"Firestore: {type(exc).__name__}: {exc}") from exc
 
     async def _once(self, method: str, path: str, body: bytes) -> Any:
         headers = {**await self._access.headers(), "content-type": "application/json"}
-        request = httpx.Request(
-            method, f"{self._url}{path}", headers=headers, content=body, extensions={"timeout": _TIMEOUTS}
-        )
-        response = await self._connections.handle_async_request(request)
-        answer = msgspec.json.decode(await response.aread() or b"{}")
-        if response.status_code != 200:
-            raise _said(answer, response.status_code)
+        reply = await self._exchanges.exchange(method, f"{self._url}{path}", headers, body, _TIMEOUTS)
+        answer = msgspec.json.decode(await body_of(reply, _TIMEOUT_SECONDS) or b"{}")
+        if reply.status != 200:
+            raise _said(answer, reply.status)
         return answer
 
     def _write(self, write: Write) -> dict[str, Any]:

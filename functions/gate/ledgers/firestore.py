@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-import httpx
 import msgspec
 
 from gate.domain import meter
@@ -21,6 +20,7 @@ from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.domain.lending import Shards
 from gate.domain.meter import Key, Move
 from gate.errors import JobNotFoundError, LedgerError, UnauthenticatedError
+from gate.exchanges import Exchanges
 from gate.ledgers._firestore_documents import (
     JOBS,
     changed_fields,
@@ -60,7 +60,7 @@ class FirestoreLedger:
     Args:
         project: the Google Cloud project; by default the environment's.
         database: the database's name; by default the one called "(default)".
-        transport: another way to send requests.
+        exchanges: another way to send requests.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class FirestoreLedger:
         project: str | None = None,
         *,
         database: str | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
     ) -> None:
         self._project = project
         self._database = database
-        self._transport = transport
+        self._exchanges = exchanges
         self._open_wire: FirestoreWire | None = None
         self._closed = False
 
@@ -236,7 +236,7 @@ class FirestoreLedger:
         if self._closed:
             raise LedgerError("the ledger is closed")
         if self._open_wire is None:
-            self._open_wire = FirestoreWire.open(self._project, self._database, self._transport)
+            self._open_wire = FirestoreWire.open(self._project, self._database, self._exchanges)
         return self._open_wire
 
     async def _demand(self, paths: Sequence[str]) -> None:

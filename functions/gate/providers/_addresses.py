@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
-
-import httpx
+from urllib.parse import SplitResult, urlsplit
 
 from gate.errors import SettingsError
 
 
-def checked_address(url: str, *, setting: str) -> httpx.URL:
+def checked_address(url: str, *, setting: str) -> SplitResult:
     """Return an address that is safe to send jobs to: https, or this machine itself.
 
     Raises:
         SettingsError: it is another. The reason never repeats it, for it may hold a key.
     """
     try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as exc:
+        address = urlsplit(url)
+        _ = address.port  # Reading it is what finds out that it is none.
+    except ValueError as exc:
         raise SettingsError(f"{setting} is no address; it looks like https://…/infer") from exc
-    if address.userinfo or address.fragment or not address.host or address.scheme not in ("http", "https"):
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise SettingsError(f"{setting} has characters that no address has; was a line break copied with it?")
+    if "@" in address.netloc or address.fragment or not address.hostname or address.scheme not in ("http", "https"):
         raise SettingsError(f"{setting} is not a plain https address; it looks like https://…/infer")
     if address.scheme == "http" and not is_loopback(address):
         raise SettingsError(f"{setting} is http://, which anybody on the way can read; use https://")
     return address
 
 
-def checked_loopback(url: str, *, setting: str) -> httpx.URL:
+def checked_loopback(url: str, *, setting: str) -> SplitResult:
     """Return an address of this machine.
 
     Raises:
@@ -38,11 +40,11 @@ def checked_loopback(url: str, *, setting: str) -> httpx.URL:
     return address
 
 
-def is_loopback(address: httpx.URL) -> bool:
+def is_loopback(address: SplitResult) -> bool:
     """Return whether an address is this machine's own."""
-    if address.host == "localhost":
+    if address.hostname == "localhost":
         return True
     try:
-        return ipaddress.ip_address(address.host).is_loopback
+        return ipaddress.ip_address(address.hostname or "").is_loopback
     except ValueError:
         return False

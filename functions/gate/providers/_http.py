@@ -7,18 +7,16 @@ import json
 import random
 import re
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any
 
-import httpx
 import msgspec
 
 from gate import wire
 from gate.connections import KeptConnections
 from gate.errors import ProviderTimeoutError, ProviderUnavailableError, SettingsError
-from gate.providers._exchanges import Exchanges, OverHttpx, Reply, chunks_of
+from gate.exchanges import ExchangeError, Exchanges, NotSentError, Reply
 
 _CONNECT_SECONDS = 5.0
 _WRITE_SECONDS = 30.0
@@ -31,15 +29,6 @@ _CONNECTIONS_MAX = 1_000
 _LIMITS_SECONDS = {"connect": _CONNECT_SECONDS, "pool": _CONNECT_SECONDS, "write": _WRITE_SECONDS}
 _KEPT_SECONDS = 4.0
 """Uvicorn hangs up after five: a connection must not be used in the moment in which it is closed."""
-
-_NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-    httpx.LocalProtocolError,
-)
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -111,15 +100,14 @@ class HttpHost:
         *,
         name: str,
         bytes_out_max: int,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._name = name
         self._bytes_out_max = bytes_out_max
-        self._transport = transport
         self._sleep = sleep
         self._translating = _Translating(name)
-        self._exchanges: Exchanges | None = None
+        self._exchanges = exchanges
 
     async def ask(self, make: Callable[[], Ask], *, read_seconds: float, patience_seconds: float = 0) -> Answer:
         """Send a request and return its answer. A busy host is asked again, for as long as the patience lasts.
@@ -204,16 +192,16 @@ class HttpHost:
         body = bytearray()
         # The read timeout starts anew with each packet; this one ends an answer that drips for ever.
         ends_at = begun + read_seconds + _CONNECT_SECONDS + _WRITE_SECONDS
-        async for chunk in chunks_of(reply, lambda: min(read_seconds, ends_at - time.monotonic())):
+        async for chunk in _chunks_of(reply, lambda: min(read_seconds, ends_at - time.monotonic())):
             body += chunk
             if len(body) > self._bytes_out_max:
                 return b"", False
         return bytes(body), True
 
     async def _lines(self, reply: Reply, read_seconds: float) -> AsyncGenerator[bytes, None]:
-        """Yield lines by line feeds alone: httpx would also break at characters that may be part of a text."""
+        """Yield lines by line feeds alone: others would also break at characters that may be part of a text."""
         size, rest = 0, bytearray()
-        async for chunk in chunks_of(reply, lambda: read_seconds):
+        async for chunk in _chunks_of(reply, lambda: read_seconds):
             size += len(chunk)
             if size > self._bytes_out_max:
                 raise ProviderTimeoutError(f"{self._name}: the stream has more than {self._bytes_out_max} bytes")
@@ -225,8 +213,7 @@ class HttpHost:
 
     def _open(self) -> Exchanges:
         if self._exchanges is None:
-            kept = partial(KeptConnections, connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
-            self._exchanges = OverHttpx(self._transport) if self._transport else kept()
+            self._exchanges = KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
         return self._exchanges
 
 
@@ -239,9 +226,9 @@ class _Translating:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
-        if isinstance(exc, _NEVER_SENT):
+        if isinstance(exc, NotSentError):
             raise ProviderUnavailableError(f"{self._name}: {type(exc).__name__}; nothing was sent") from exc
-        if isinstance(exc, httpx.HTTPError | TimeoutError):
+        if isinstance(exc, ExchangeError):
             raise ProviderTimeoutError(f"{self._name}: {type(exc).__name__}; it may have been taken") from exc
 
 
@@ -264,6 +251,23 @@ class _Pauses:
 
 def _is_event_stream(reply: Reply) -> bool:
     return 200 <= reply.status < 300 and reply.headers.get("content-type", "").startswith("text/event-stream")
+
+
+async def _chunks_of(reply: Reply, seconds: Callable[[], float]) -> AsyncIterator[bytes]:
+    """Yield the body as it comes, unpacked if it is packed although nobody asked for that.
+
+    Args:
+        reply: whose body it is.
+        seconds: says how long to wait for the next part.
+    """
+    if "content-encoding" in reply.headers:
+        from gate.over_httpx import unpacked
+
+        async for chunk in unpacked(reply, seconds):
+            yield chunk
+        return
+    while chunk := await reply.chunk(seconds()):
+        yield chunk
 
 
 def header_text(name: str, value: str) -> str:

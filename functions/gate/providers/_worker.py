@@ -7,8 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
-
-import httpx
+from urllib.parse import SplitResult
 
 from gate import wire
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
@@ -59,11 +58,11 @@ class WorkerOverHttp:
     """Sends orders to one address. What containers and the local worker have in common."""
 
     def __init__(
-        self, *, name: str, url: httpx.URL, sign: Sign, clock: Clock, http: HttpHost, start_seconds_max: float
+        self, *, name: str, url: SplitResult, sign: Sign, clock: Clock, http: HttpHost, start_seconds_max: float
     ) -> None:
         self._name = name
-        self._url = str(url)
-        self._host = str(url.copy_with(raw_path=b"/")).removesuffix("/")
+        self._url = url.geturl()
+        self._host = f"{url.scheme}://{url.netloc}"
         self._sign = sign
         self._clock = clock
         self._http = http

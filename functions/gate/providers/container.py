@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-import httpx
-
 from gate import wire
 from gate.errors import SettingsError
+from gate.exchanges import Exchanges
 from gate.ports import Clock
 from gate.provider import Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
@@ -30,7 +29,7 @@ class ContainerProvider:
         auth: `signature` for Twohop's worker; `bearer` for an app that checks a plain key.
         queue: whether Twohop's worker may go on with a job that no request is held open for.
         start_seconds_max: how long a host that scales to zero may take to start the container.
-        transport: another way to send requests.
+        exchanges: another way to send requests.
         sleep: another way to wait.
 
     Raises:
@@ -46,12 +45,12 @@ class ContainerProvider:
         auth: str = "signature",
         queue: bool = True,
         start_seconds_max: float = 60,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.capabilities = capabilities_over_http("container", twohop=auth == "signature", queues=queue)
         bytes_out_max = self.capabilities.bytes_out_max
-        self._http = HttpHost(name="container", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+        self._http = HttpHost(name="container", bytes_out_max=bytes_out_max, exchanges=exchanges, sleep=sleep)
         self._worker = WorkerOverHttp(
             name="container",
             url=checked_address(url, setting="CONTAINER_URL"),

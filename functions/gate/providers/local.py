@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 
-import httpx
 from msgspec.structs import replace
 
 from gate.errors import ProviderError, ProviderUnavailableError
+from gate.exchanges import Exchanges
 from gate.ports import Clock
 from gate.provider import Order, Part, ProviderHealth, ProviderJob
 from gate.providers._addresses import checked_loopback
@@ -31,7 +31,7 @@ class LocalProvider:
         url: the worker's address on this machine; without a path, its `/infer`.
         worker_secret: signs each request, as in production.
         clock: says how long an order is still worth something.
-        transport: another way to send requests.
+        exchanges: another way to send requests.
         sleep: another way to wait.
 
     Raises:
@@ -46,7 +46,7 @@ class LocalProvider:
         url: str,
         worker_secret: bytes,
         clock: Clock,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         address = checked_loopback(url, setting="LOCAL_WORKER_URL")
@@ -54,10 +54,10 @@ class LocalProvider:
         self._clock = clock
         self._sleep = sleep
         bytes_out_max = self.capabilities.bytes_out_max
-        self._http = HttpHost(name="local", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+        self._http = HttpHost(name="local", bytes_out_max=bytes_out_max, exchanges=exchanges, sleep=sleep)
         self._worker = WorkerOverHttp(
             name="local",
-            url=address if address.path != "/" else address.copy_with(path="/infer"),
+            url=address if address.path not in ("", "/") else address._replace(path="/infer"),
             sign=lambda order: signed(order, secret=secret, now=clock.now()).to_headers(),
             clock=clock,
             http=self._http,

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import TypedDict
 from urllib.parse import quote
 
-import httpx
 from msgspec.structs import replace
 
 from gate.environment import Environment
@@ -22,6 +21,7 @@ from gate.errors import (
     ProviderUnavailableError,
     SettingsError,
 )
+from gate.exchanges import Exchanges
 from gate.ports import Clock
 from gate.provider import Capabilities, Order, Part, ProviderHealth, ProviderJob, ProviderState
 from gate.providers._addresses import checked_address
@@ -63,7 +63,7 @@ class RunPodProvider:
         worker_secret: signs each request, for the worker to check.
         clock: says how long an order is still worth something.
         base_url: of the job API.
-        transport: another way to send requests.
+        exchanges: another way to send requests.
         sleep: another way to wait.
 
     Raises:
@@ -88,17 +88,17 @@ class RunPodProvider:
         worker_secret: bytes,
         clock: Clock,
         base_url: str = BASE_URL,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        base = str(checked_address(base_url, setting="RUNPOD_URL")).rstrip("/")
+        base = checked_address(base_url, setting="RUNPOD_URL").geturl().rstrip("/")
         self._url = f"{base}/{checked_endpoint(endpoint_id)}"
         self._headers = {"authorization": f"Bearer {header_text('RUNPOD_API_KEY', api_key)}"}
         self._secret = checked_secret(worker_secret)
         self._clock = clock
         self._sleep = sleep
         bytes_out_max = self.capabilities.bytes_out_max
-        self._http = HttpHost(name="runpod", bytes_out_max=bytes_out_max, transport=transport, sleep=sleep)
+        self._http = HttpHost(name="runpod", bytes_out_max=bytes_out_max, exchanges=exchanges, sleep=sleep)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock) -> RunPodProvider:

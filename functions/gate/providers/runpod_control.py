@@ -14,10 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import httpx
-
 from gate.control import BillingRecord, Capacity
 from gate.errors import ProviderError, ProviderRejectedError, ProviderTimeoutError, ProviderUnavailableError
+from gate.exchanges import Exchanges
 from gate.providers._addresses import checked_address
 from gate.providers._http import Answer, Ask, HttpHost, Sleep, header_text
 from gate.providers._runpod_account import balance_of, billing_of, capacity_of
@@ -47,7 +46,7 @@ class RunPodControl:
         control_key: of the management API; the same one if None.
         base_url: of the job API.
         control_url: of the management API.
-        transport: another way to send requests.
+        exchanges: another way to send requests.
         sleep: another way to wait.
 
     Raises:
@@ -62,7 +61,7 @@ class RunPodControl:
         control_key: str | None = None,
         base_url: str = BASE_URL,
         control_url: str = CONTROL_URL,
-        transport: httpx.AsyncBaseTransport | None = None,
+        exchanges: Exchanges | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._endpoint_id = checked_endpoint(endpoint_id)
@@ -70,7 +69,7 @@ class RunPodControl:
         self._jobs_key = header_text("RUNPOD_API_KEY", api_key)
         self._url = _address(control_url, "RUNPOD_CONTROL_URL")
         self._key = header_text("RUNPOD_CONTROL_KEY", control_key or api_key)
-        self._http = HttpHost(name="runpod", bytes_out_max=_BYTES_OUT_MAX, transport=transport, sleep=sleep)
+        self._http = HttpHost(name="runpod", bytes_out_max=_BYTES_OUT_MAX, exchanges=exchanges, sleep=sleep)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunPodControl:
@@ -150,7 +149,7 @@ def _refusal(answer: Answer) -> ProviderError:
 
 
 def _address(url: str, setting: str) -> str:
-    return str(checked_address(url, setting=setting)).rstrip("/")
+    return checked_address(url, setting=setting).geturl().rstrip("/")
 
 
 def _rfc3339(at: datetime) -> str:

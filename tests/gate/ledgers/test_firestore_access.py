@@ -7,6 +7,7 @@ import pytest
 
 from gate.errors import LedgerError
 from gate.ledgers._firestore_access import open_access
+from gate.over_httpx import OverHttpx
 
 ALICE = {"access_token": "alice", "expires_in": 3600}
 
@@ -25,7 +26,7 @@ async def test_an_instance_asks_for_a_token_once() -> None:
         asked.append(request)
         return httpx.Response(200, json=ALICE)
 
-    address, access = open_access(httpx.MockTransport(answer))
+    address, access = open_access(OverHttpx(httpx.MockTransport(answer)))
     for _ in range(3):
         assert await access.headers() == {"authorization": "Bearer alice"}
 
@@ -41,7 +42,7 @@ async def test_a_token_that_ends_soon_is_renewed() -> None:
     short = httpx.MockTransport(
         lambda _: httpx.Response(200, json={"access_token": next(tokens), "expires_in": 241.0})
     )
-    _, access = open_access(short)
+    _, access = open_access(OverHttpx(short))
 
     first = await access.headers()
     # It holds for a second yet; what counts is that it is not kept to its very end.
@@ -60,7 +61,7 @@ async def test_a_token_that_ends_soon_is_renewed() -> None:
 )
 async def test_nobody_who_vouches_is_a_ledger_error(answer: httpx.Response) -> None:
     """In doubt nothing is spent."""
-    _, access = open_access(httpx.MockTransport(lambda _: answer))
+    _, access = open_access(OverHttpx(httpx.MockTransport(lambda _: answer)))
 
     with pytest.raises(LedgerError, match="metadata server"):
         await access.headers()
@@ -69,7 +70,7 @@ async def test_nobody_who_vouches_is_a_ledger_error(answer: httpx.Response) -> N
 async def test_the_emulator_is_opened_as_its_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     """Past the rules, which are for clients."""
     monkeypatch.setenv("FIRESTORE_EMULATOR_HOST", "127.0.0.1:8080")
-    address, access = open_access(httpx.MockTransport(lambda _: httpx.Response(500)))
+    address, access = open_access(OverHttpx(httpx.MockTransport(lambda _: httpx.Response(500))))
 
     assert address == "http://127.0.0.1:8080"
     assert await access.headers() == {"authorization": "Bearer owner"}

@@ -49,7 +49,7 @@ class Packed:
 
 
 class PackedEncoder:
-    """One encoder on one device. After loading nothing of it changes, so several threads may use it."""
+    """One encoder on one device. Several threads may use it: after loading it changes no more, but for its graphs."""
 
     def __init__(
         self, shape: Shape, embeddings: Embeddings, layers: Sequence[Layer], ways: Ways, dtype: torch.dtype

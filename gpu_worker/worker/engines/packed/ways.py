@@ -12,6 +12,7 @@ from worker.engines.packed.bias import RelativeBias
 from worker.engines.packed.graphs import Replayable
 from worker.engines.packed.layout import lay_out
 from worker.engines.packed.padded import PaddedAttention
+from worker.engines.packed.products import ProductAttention
 from worker.engines.packed.shapes import Shape
 from worker.engines.packed.weights import Weights
 
@@ -44,7 +45,8 @@ def ways_to_attend(weights: Weights, shape: Shape, where: Where) -> Ways:
     bias = _bias(weights, shape)
     grouped = _grouped(shape, bias, where)
     if where.device.type != "cuda":
-        return Ways(attention=grouped)
+        is_short = bias is None and where.dtype == torch.bfloat16
+        return Ways(attention=ProductAttention(shape.heads, shape.width) if is_short else grouped)
     varlen = VarlenAttention(shape.heads)
     if bias is None and where.dtype != torch.float32 and _agree(varlen, grouped, shape, where):
         return Ways(attention=varlen, replayed=varlen)
