@@ -53,3 +53,14 @@ def test_it_notices_when_the_machine_becomes_slower() -> None:
             model.observe(tokens=tokens, squares=tokens * 100, ms=tokens * ms_per_token)
 
     assert model.predict_ms(tokens=1_000, squares=100_000) == pytest.approx(50, rel=0.1)
+
+
+def test_a_batch_that_was_held_up_does_not_make_the_next_ones_small() -> None:
+    """A process that a host freezes in the middle of a batch would run item by item for minutes after it."""
+    model = CostModel()
+    for tokens in (500, 1_000, 1_500):
+        model.observe(tokens=tokens, squares=tokens * 100, ms=tokens * 0.1)
+
+    model.observe(tokens=1_000, squares=100_000, ms=600_000)
+
+    assert model.predict_ms(tokens=1_000, squares=100_000) < 200

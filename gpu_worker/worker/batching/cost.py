@@ -8,13 +8,19 @@ from __future__ import annotations
 
 _FORGETTING = 0.98
 """Weight of the past with each new batch: the last fifty or so decide, so a machine that slows down is noticed."""
-_RIDGE = 1e-3
+_RIDGE = 1e-5
+_MS_MIN = 0.1
+"""Less is told by no clock that anybody waits by."""
 _TOKENS_UNIT = 1_000
 _SQUARES_UNIT = 1_000_000
 
 
 class CostModel:
-    """Predicts a batch's milliseconds by weighted least squares over those seen."""
+    """Predicts a batch's milliseconds by weighted least squares over those seen.
+
+    Each counts by 1 over what it took. A batch that stood still for a minute, as in a process that was frozen, tells
+    next to nothing of the next one; unweighted, it made a hundred batches of one item each.
+    """
 
     def __init__(self) -> None:
         self._left = [[_RIDGE * (row == column) for column in range(3)] for row in range(3)]
@@ -29,12 +35,12 @@ class CostModel:
             squares: of its items' lengths, added up.
             ms: that it took.
         """
-        features = _features(tokens, squares)
+        features, weight = _features(tokens, squares), 1 / max(ms, _MS_MIN)
         for row in range(3):
-            self._right[row] = _FORGETTING * self._right[row] + features[row] * ms
+            self._right[row] = _FORGETTING * self._right[row] + features[row] * weight * ms
             for column in range(3):
                 kept = _FORGETTING * self._left[row][column] + _RIDGE * (1 - _FORGETTING) * (row == column)
-                self._left[row][column] = kept + features[row] * features[column]
+                self._left[row][column] = kept + features[row] * features[column] * weight
         self._solved = _solve(self._left, self._right)
 
     def predict_ms(self, *, tokens: int, squares: int) -> float:
