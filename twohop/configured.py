@@ -42,7 +42,7 @@ class LedgerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredLedger:
-    """One ledger, as `gate.bootstrap.open_store` wants it named."""
+    """One ledger, as `gate.parts.open_store` wants it named."""
 
     kind: LedgerKind
     project: str = ""

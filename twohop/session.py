@@ -18,7 +18,7 @@ from twohop.configured import ConfiguredLedger, LedgerOptions, configured_ledger
 from twohop.errors import BadInputError
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _Result = TypeVar("_Result")
 
@@ -44,7 +44,7 @@ class Session:
     @property
     def clock(self) -> Clock:
         """The clock of this run."""
-        from gate.bootstrap import SystemClock
+        from gate.parts import SystemClock
 
         return self._clock or SystemClock()
 
@@ -94,7 +94,7 @@ class Session:
 
 
 async def _work_with(ledger: ConfiguredLedger, work: Callable[[Store], Awaitable[_Result]]) -> _Result:
-    from gate.bootstrap import open_store
+    from gate.parts import open_store
 
     store = open_store(ledger.kind, project=ledger.project, sqlite_path=ledger.sqlite_path)
     try:

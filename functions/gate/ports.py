@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -65,6 +65,15 @@ class CallerVerifier(Protocol):
             UnauthenticatedError: they prove nobody. The reason is for the log alone.
             LedgerError: keys that are needed to decide cannot be had; when in doubt, refuse.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """What a `CallerVerifier` can do beside if it asks others for what it checks by."""
+
+    def read_ahead(self) -> None:
+        """Begin to ask, from within the event loop, once. What cannot be had is asked for again when it is needed."""
         ...
 
 

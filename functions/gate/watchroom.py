@@ -9,7 +9,8 @@ from functools import cache
 
 import msgspec
 
-from gate.bootstrap import Hop1, alarm_of, hop1
+from gate.assembly import Hop1
+from gate.bootstrap import hop1
 from gate.control import ProviderControl
 from gate.errors import InvalidRequestError
 from gate.guard.alarm import Alarm
@@ -21,6 +22,7 @@ from gate.guard.reconcile import Reconciler
 from gate.guard.watch import Bounds
 from gate.guard.watchdog import Watchdog
 from gate.log import EventLog
+from gate.parts import alarm_of
 from gate.providers import open_control
 from gate.settings import Settings
 

@@ -10,7 +10,8 @@ import os
 import sys
 from unittest.mock import patch
 
-from gate import bootstrap
+from gate import parts
+from gate.bootstrap import make_hop1
 from gate.callers.dev import DevSignIn
 from gate.providers.scripted import ScriptedProvider
 from gate.settings import Settings
@@ -20,10 +21,8 @@ from twohop.dev.app import make_app
 
 async def serve() -> None:
     settings = Settings.from_env(os.environ)
-    with patch.object(
-        bootstrap, "open_provider", lambda *_, **__: ScriptedProvider(otherwise=answer_like_the_worker)
-    ):
-        hop1 = bootstrap.make_hop1(settings)
+    with patch.object(parts, "open_provider", lambda *_, **__: ScriptedProvider(otherwise=answer_like_the_worker)):
+        hop1 = make_hop1(settings)
     sign_in = DevSignIn(secret=settings.dev_sign_in_secret.reveal(), clock=hop1.clock, deployed=False)
     async with listening(make_app(hop1, sign_in, project="demo")) as url:
         sys.stdout.write(f"{url}\n")

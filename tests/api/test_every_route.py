@@ -16,11 +16,13 @@ import pytest
 from starlette.routing import Mount, Route
 
 import main
-from gate import bootstrap
-from gate.bootstrap import Hop1, make_hop1
+from gate import parts
+from gate.assembly import Hop1
+from gate.bootstrap import make_hop1
 from gate.callers.dev import DevSignIn
 from gate.domain.job import JobState
 from gate.endpoints.api.routes import Route as ApiRoute
+from gate.parts import SystemClock
 from gate.ports import Ledger
 from gate.provider import Order, ProviderJob
 from gate.providers.scripted import ScriptedProvider
@@ -82,7 +84,7 @@ class House:
     def __init__(self, hop1: Hop1, provider: HeldFirst) -> None:
         self.hop1 = hop1
         self.provider = provider
-        sign_in = DevSignIn(secret="d" * 64, clock=bootstrap.SystemClock(), deployed=False)
+        sign_in = DevSignIn(secret="d" * 64, clock=SystemClock(), deployed=False)
         self.app = make_app(hop1, sign_in, project="demo")
         headers = {"authorization": f"Bearer {sign_in.mint('alice')}"}
         self.http = httpx.AsyncClient(
@@ -103,7 +105,7 @@ class House:
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     provider = HeldFirst()
-    monkeypatch.setattr(bootstrap, "open_provider", lambda *_, **__: provider)
+    monkeypatch.setattr(parts, "open_provider", lambda *_, **__: provider)
     hop1 = make_hop1(
         Settings.from_env(
             {

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gate.bootstrap import SystemClock, open_store
 from gate.callers.dev import DevSignIn
+from gate.parts import SystemClock, open_store
 from gate.settings import LedgerKind
 from tests.api.test_every_route import FREE, HOLDING, MODEL
 from tests.dev.killing import until

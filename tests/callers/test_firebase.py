@@ -31,6 +31,8 @@ class CountingKeys:
         self.asked += 1
         return private_key(kid).public_key()
 
+    def read_ahead(self) -> None: ...
+
 
 class Accounts:
     """Firebase's list of accounts."""

@@ -119,6 +119,16 @@ async def test_a_flood_of_forged_ids_asks_at_most_once_a_minute(
     assert server.asked == 3
 
 
+async def test_keys_that_were_asked_for_ahead_are_waited_for(keys: RemoteKeys, server: KeyServer) -> None:
+    """The first caller's token finds them under way, and nobody asks twice."""
+    keys.read_ahead()
+    keys.read_ahead()
+
+    await keys.key(KID)
+
+    assert server.asked == 1
+
+
 async def test_fifty_at_once_ask_once(keys: RemoteKeys, server: KeyServer) -> None:
     await asyncio.gather(*(keys.key(KID) for _ in range(50)))
 

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from gate.bootstrap import Store, open_store
 from gate.domain import meter
 from gate.domain.job import Job, Settlement
+from gate.parts import Store, open_store
 from gate.ports import Admitted
 from gate.settings import LedgerKind
 from tests.emulators import firestore_emulator, fresh_project

@@ -119,7 +119,7 @@ class TestOperations:
         operations.clear()
 
         assert isinstance(await hold(ledger, make_job(job_id=job.job_id)), Repeated)
-        assert operations == {"commit": 1, "writes": 3, "get": 1}
+        assert operations == {"commit": 1, "writes": 3, "batchGet": 1}
 
 
 class TestRaces:
@@ -434,9 +434,47 @@ class TestConnection:
         assert loaded.stdout.strip() == "set()"
 
 
+class TestAskedAtOnce:
+    """Documents that are asked for in one turn of the event loop, as a first call asks for what it needs."""
+
+    @pytest.fixture
+    def sent(self) -> list[Sent]:
+        return []
+
+    @pytest.fixture
+    async def ledger(self, project: str, sent: list[Sent]) -> AsyncIterator[FirestoreLedger]:
+        ledger = FirestoreLedger(project, exchanges=Watched(sent.append))
+        await ledger.write("plans/free", {"burst": 1})
+        await ledger.write("plans/paid", {"burst": 2})
+        sent.clear()
+        yield ledger
+        await ledger.close()
+
+    async def test_they_are_one_round_trip(self, ledger: FirestoreLedger, sent: list[Sent]) -> None:
+        """Each has its own answer, and one that is not there is nobody else's business."""
+        found = await asyncio.gather(*(ledger.read(f"plans/{name}") for name in ("paid", "none", "free", "paid")))
+
+        assert [one and one["burst"] for one in found] == [2, None, 1, 2]
+        assert [one.url.rpartition(":")[2] for one in sent] == ["batchGet"]
+
+    async def test_who_goes_away_takes_nobody_along(self, ledger: FirestoreLedger) -> None:
+        leaving, staying = (asyncio.ensure_future(ledger.read("plans/free")) for _ in range(2))
+        await asyncio.sleep(0)
+        leaving.cancel()
+
+        assert (await staying or {})["burst"] == 1
+
+    async def test_all_are_told_that_nothing_can_be_read(self, ledger: FirestoreLedger) -> None:
+        """When in doubt, each of them refuses."""
+        reads = [ledger.read(path) for path in ("plans/free", "no/document/there")]
+        told = await asyncio.gather(*reads, return_exceptions=True)
+
+        assert [type(one) for one in told] == [LedgerError, LedgerError]
+
+
 def _counting(operations: Counter[str]) -> Callable[[Sent], None]:
     def count(sent: Sent) -> None:
-        operations[sent.url.rpartition(":")[2] if sent.method == "POST" else "get"] += 1
+        operations[sent.url.rpartition(":")[2]] += 1
         writes = json.loads(sent.body or b"{}").get("writes", [])
         if writes:
             operations["writes"] += len(writes)

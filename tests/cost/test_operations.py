@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from gate.bootstrap import Hop1, make_hop1
+from gate.assembly import Hop1
+from gate.bootstrap import make_hop1
 from gate.domain.job import Settlement
 from gate.domain.plan import Cohort
 from gate.domain.request import InferRequest

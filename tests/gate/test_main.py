@@ -76,8 +76,32 @@ def test_a_cold_start_makes_no_dataclasses() -> None:
     assert (started.returncode, started.stdout.split()) == (0, []), started.stderr
 
 
-def test_the_collector_of_garbage_works_again_once_all_is_imported() -> None:
-    assert run("import gc, main; print(gc.isenabled())").stdout == "True\n"
+FORKING = """
+import gc, os, main
+from gate import bootstrap
+child = os.fork()
+if child == 0:
+    resting = not gc.isenabled()
+    bootstrap.hop1()
+    os._exit(resting and gc.isenabled())
+print(gc.isenabled(), os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_collector_of_garbage_works_again_once_hop_1_is_made() -> None:
+    """It rests for as long as things are imported; in the server's master, until that has forked."""
+    told = run(FORKING, **DEPLOYED)
+
+    assert told.stdout == "True 1\n", told.stderr
+
+
+def test_a_deployed_instance_checks_its_settings_without_the_gate() -> None:
+    """The rest is imported while the first caller's documents are under way, not before."""
+    started = run("import sys, main; print(*sys.modules)", **DEPLOYED)
+
+    loaded = set(started.stdout.split())
+    assert "gate.providers.runpod" in loaded, started.stderr
+    assert loaded & {"gate.assembly", "gate.endpoints.callables", "gate.guard.dead_man", "gate.service"} == set()
 
 
 @pytest.mark.parametrize(

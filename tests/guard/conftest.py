@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gate.bootstrap import Store
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
+from gate.parts import Store
 from tests.emulators import firestore_emulator, fresh_project
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gate.bootstrap import Store
 from gate.errors import NotDeliveredError
 from gate.guard.alarm import Alarm
 from gate.guard.alerts import Message, Observation, Severity
 from gate.ledgers.firestore import FirestoreLedger
 from gate.ledgers.sqlite import SqliteLedger
+from gate.parts import Store
 from gate.ports import Documents
 from tests.emulators import firestore_emulator, fresh_project
 from tests.gate.doubles import WatchedLog

@@ -32,11 +32,16 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in {**ENV, "SQLITE_PATH": path}.items():
         monkeypatch.setenv(name, value)
     asyncio.run(_fill(path))
-    bootstrap.hop1.cache_clear()
+    forget_hop1()
     watchroom.watchroom.cache_clear()
     yield path
-    bootstrap.hop1.cache_clear()
+    forget_hop1()
     watchroom.watchroom.cache_clear()
+
+
+def forget_hop1() -> None:
+    bootstrap.hop1.cache_clear()
+    bootstrap._parts.cache_clear()
 
 
 async def _fill(path: str) -> None:

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from gate.bootstrap import Store
 from gate.domain.job import HandOver, Job, JobState, Settlement
 from gate.guard.ledger_hours import RECONCILED_PATH, LedgerHour, LedgerHours, added_up, gpu_microdollars, priced_by
 from gate.ledgers.sqlite import SqliteLedger
 from gate.money import Spent, Tariff
+from gate.parts import Store
 from gate.ports import Admitted
 from gate.steps.history import jobs_between
 from tests.gate.doubles import WatchedLog

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gate.bootstrap import Store
 from gate.control import BillingRecord
 from gate.domain.limits import Periods
 from gate.domain.overhead import OVERHEAD
 from gate.guard.kill_ladder import KillLadder
 from gate.guard.ledger_hours import LedgerHour
 from gate.guard.overhead import of_the_day
+from gate.parts import Store
 from tests.gate.doubles import WatchedLog, fill
 from tests.guard.makers import make_overhead_count
 from tests.makers import NOON, FakeClock, make_config, make_documents

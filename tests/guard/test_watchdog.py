@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gate.bootstrap import Hop1, make_hop1
+from gate.assembly import Hop1
+from gate.bootstrap import make_hop1
 from gate.control import Capacity
 from gate.domain.job import HandOver, Job, Settlement
 from gate.errors import LedgerError, ProviderUnavailableError

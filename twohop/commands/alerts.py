@@ -17,7 +17,7 @@ from twohop.session import Session
 from twohop.show import Column, distance, hint, show, show_json, table, warn
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _RAISED = (AlertState.CRITICAL, AlertState.WARNED)
 

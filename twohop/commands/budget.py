@@ -25,7 +25,7 @@ from twohop.session import Session
 from twohop.show import NOTHING, Column, hint, short_dollars, show, show_json, table, warn
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 
 @click.group(no_args_is_help=True)

@@ -15,7 +15,7 @@ from twohop.session import Session
 from twohop.show import Column, hint, show, show_json, table
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 
 @click.group(no_args_is_help=True)

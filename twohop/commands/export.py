@@ -23,7 +23,7 @@ from twohop.session import Session
 from twohop.show import hint
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 

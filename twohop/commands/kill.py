@@ -19,7 +19,7 @@ from twohop.session import Session
 from twohop.show import Column, hint, show, show_json, table, warn
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _WORDS = {
     KillLevel.NORMAL: "normal",

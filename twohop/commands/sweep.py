@@ -13,7 +13,7 @@ from twohop.session import Session
 from twohop.show import Column, show, table, warn
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 
 @click.command()

@@ -16,7 +16,7 @@ from twohop.session import Session
 from twohop.show import Column, hint, show, show_json, table
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _FIELDS = {of: f"kill_at_percent_of_{of}" for of in ("hour", "day", "overhead")}
 _NAMES = tuple(f"{of}.{level.value}" for of in _FIELDS for level in KillLevel if level)

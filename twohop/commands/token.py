@@ -25,7 +25,7 @@ from twohop.session import Session
 from twohop.show import NOTHING, Column, hint, moment, show, show_json, table
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _which = click.argument("which", metavar="TOKEN")
 

@@ -35,7 +35,7 @@ from twohop.show import (
 )
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _DAYS_SHOWN = 7
 

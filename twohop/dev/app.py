@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from gate.bootstrap import Hop1
+from gate.assembly import Hop1
 from gate.callers.dev import DevSignIn
 from gate.endpoints.cors import LOOPBACK_ORIGIN
 from gate.errors import GateError

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate import wire
-from gate.bootstrap import Hop1
+from gate.assembly import Hop1
 from gate.guard.ledger_hours import gpu_microdollars
 from twohop.cloud.app import API_KEY, CONTROL_KEY, ENDPOINT_ID, make_cloud_app
 from twohop.cloud.cloud import Cloud, Endpoint, Work

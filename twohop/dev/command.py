@@ -18,10 +18,12 @@ import click
 import uvicorn
 from rich.console import Console
 
-from gate.bootstrap import Hop1, SystemClock, make_hop1
+from gate.assembly import Hop1
+from gate.bootstrap import make_hop1
 from gate.callers.dev import DevSignIn
 from gate.errors import GateError
 from gate.log import EventLog
+from gate.parts import SystemClock
 from gate.settings import Settings
 from twohop.cloud.faults import CloudFaults, cloud_faults
 from twohop.commands.init import write_starters

@@ -8,7 +8,7 @@ from gate.domain.api_token import PREFIX, Grant, TokenSigner
 from gate.domain.plan import Cohort
 from gate.domain.token_scopes import models_of
 from gate.errors import UnauthenticatedError
-from gate.ports import Caller, CallerVerifier, Clock, Credentials
+from gate.ports import Caller, CallerVerifier, Clock, Credentials, ReadsAhead
 from gate.steps.pacing import Pace, paced_as
 from gate.tokens import Tokens
 
@@ -24,6 +24,11 @@ class ApiTokenVerifier:
         self._inner = inner
         self._signer = signer
         self._clock = clock
+
+    def read_ahead(self) -> None:
+        """See `ReadsAhead.read_ahead`."""
+        if isinstance(self._inner, ReadsAhead):
+            self._inner.read_ahead()
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""

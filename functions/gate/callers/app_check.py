@@ -8,7 +8,7 @@ from gate.callers.claims import check_expiry
 from gate.callers.keys import KeySource
 from gate.callers.tokens import presented, read_rs256
 from gate.errors import SettingsError, UnauthenticatedError
-from gate.ports import Caller, CallerVerifier, Clock, Credentials
+from gate.ports import Caller, CallerVerifier, Clock, Credentials, ReadsAhead
 
 ISSUER = "https://firebaseappcheck.googleapis.com"
 
@@ -47,6 +47,12 @@ class AppCheckVerifier:
         self._clock = clock
         self._required = required
         self._consume = consume
+
+    def read_ahead(self) -> None:
+        """See `ReadsAhead.read_ahead`."""
+        self._keys.read_ahead()
+        if isinstance(self._inner, ReadsAhead):
+            self._inner.read_ahead()
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""

@@ -43,6 +43,10 @@ class FirebaseCallerVerifier:
         self._lookup = lookup
         self._verdicts = Verdicts(entries_max=verdicts_max, clock=clock)
 
+    def read_ahead(self) -> None:
+        """See `ReadsAhead.read_ahead`."""
+        self._keys.read_ahead()
+
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
         token = presented(credentials.bearer)

@@ -48,6 +48,10 @@ class KeySource(Protocol):
         """
         ...
 
+    def read_ahead(self) -> None:
+        """Begin to ask for the keys, from within the event loop, once."""
+        ...
+
 
 class RemoteKeys:
     """Keys that are published at an address."""
@@ -58,6 +62,7 @@ class RemoteKeys:
         self._clock = clock
         self._keys: Keys = {}
         self._fetching = asyncio.Lock()
+        self._ahead: asyncio.Task[None] | None = None
         self._failed = False
         self._fresh_until = self._ask_again_at = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
@@ -88,6 +93,16 @@ class RemoteKeys:
         if self._failed:
             raise LedgerError("the public keys of the sign-in cannot be fetched")
         raise UnauthenticatedError("the token names a key that its issuer does not have")
+
+    def read_ahead(self) -> None:
+        """See `KeySource.read_ahead`."""
+        if self._ahead is None:
+            self._ahead = asyncio.create_task(self._read_ahead())  # The loop forgets tasks that nobody holds on to.
+
+    async def _read_ahead(self) -> None:
+        async with self._fetching:
+            if not self._keys and self._clock.now() >= self._ask_again_at:
+                await self._fetch()
 
     def _wants_fetch(self, kid: str, now: datetime) -> bool:
         """Say whether asking may help, and is not too soon: forged ids must not become a flood of requests."""

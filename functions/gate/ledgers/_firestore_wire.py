@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, assert_never
 from urllib.parse import quote
 
@@ -63,12 +63,21 @@ class _StatusError(Exception):
         self.status = status
 
 
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that somebody waits for."""
+
+    path: str
+    answer: asyncio.Future[Found | None]
+
+
 class FirestoreWire:
     """Commits, reads and queries of one database. Belongs to the event loop in which it is first used."""
 
     def __init__(self, *, project: str, database: str, exchanges: Exchanges | None) -> None:
         self._exchanges = exchanges or KeptConnections(connections_max=_CONNECTIONS_MAX, kept_seconds=_KEPT_SECONDS)
         address, self._access = open_access(self._exchanges)
+        self._asked: list[_Asked] = []
+        self._answering: set[asyncio.Task[None]] = set()  # The loop forgets tasks that nobody holds on to.
         self._root = f"projects/{project}/databases/{database}/documents"
         self._url = f"{address}/v1/{quote(self._root)}"
 
@@ -103,13 +112,44 @@ class FirestoreWire:
         return Committed(version=results[0].get("updateTime", ""), sums=sums)
 
     async def get(self, path: str) -> Found | None:
-        """Read one document."""
+        """Read one document. All that are asked for in one turn of the event loop are one round trip."""
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._send_asked)
+        asked = _Asked(path=path, answer=loop.create_future())
+        self._asked.append(asked)
+        return await asked.answer
+
+    def _send_asked(self) -> None:
+        asked, self._asked = self._asked, []
+        answering = asyncio.ensure_future(self._answer(asked))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    async def _answer(self, asked: Sequence[_Asked]) -> None:
+        """Read what was asked for, and tell those who still wait."""
+        waiting = [one for one in asked if not one.answer.done()]
         try:
-            return _found(await self._ask("GET", f"/{quote(path)}", b""))
+            found = await self._get_all({one.path for one in waiting})
+        except LedgerError as exc:
+            for one in waiting:
+                if not one.answer.done():
+                    one.answer.set_exception(exc)
+            return
+        for one in waiting:
+            if not one.answer.done():
+                one.answer.set_result(found.get(one.path))
+
+    async def _get_all(self, paths: Collection[str]) -> dict[str, Found]:
+        """Read documents by their paths; those that are not there are not in what is returned."""
+        if not paths:
+            return {}
+        names = {f"{self._root}/{path}": path for path in paths}
+        try:
+            rows = await self._post(":batchGet", {"documents": list(names)})
         except _StatusError as exc:
-            if exc.status == "NOT_FOUND":
-                return None
             raise LedgerError(f"Firestore: {exc}") from exc
+        return {names[row["found"]["name"]]: _found(row["found"]) for row in rows if "found" in row}
 
     async def query(
         self,

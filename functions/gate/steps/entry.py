@@ -108,6 +108,7 @@ class Entry:
         Raises:
             GateError: it was refused.
         """
+        self._policies.expect(caller)
         caller = await self._newcomers.as_known(caller)
         try:
             return await self._enter(caller, request, size_bytes=size_bytes, join=join)

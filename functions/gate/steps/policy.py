@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -25,7 +24,7 @@ from gate.domain.plan import (
     parse,
     with_overrides,
 )
-from gate.errors import ForbiddenError, GateError, PolicyError
+from gate.errors import ForbiddenError, PolicyError
 from gate.ports import Caller, Clock, Documents
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
@@ -83,20 +82,25 @@ class Policies:
         self._cache: OrderedDict[str, _Cached] = OrderedDict()
         self._reads: dict[str, _Reading] = {}
         self._told: dict[str, str] = {}
-        self._ahead: asyncio.Task[None] | None = None
 
     def read_ahead(self) -> None:
-        """Begin to read the configuration and the plans that it names, once: the first caller soon needs them.
+        """Begin to read the configuration: the first caller soon needs it.
 
         What cannot be read now is read again by whoever asks for it, who is told why.
         """
-        if self._ahead is None:
-            self._ahead = asyncio.create_task(self._read_ahead())  # The loop forgets tasks that nobody holds on to.
+        self._begin(CONFIG_PATH, GateConfig)
 
-    async def _read_ahead(self) -> None:
-        with suppress(GateError):
-            plans = set((await self.config()).plans.values())
-            await asyncio.gather(*(self._document(f"plans/{name}", Plan) for name in plans), return_exceptions=True)
+    def expect(self, caller: Caller) -> None:
+        """Begin to read, all at the same time, what `for_caller` will need and can be named already."""
+        path = _user_path(caller.uid)
+        if self._is_fresh(path):
+            return
+        self._begin(path, UserPolicy)
+        self._begin(CONFIG_PATH, GateConfig)
+        config = self._cache.get(CONFIG_PATH)
+        name = config.value.plan_of(caller.cohort) if config and config.value else None
+        if name:
+            self._begin(f"plans/{name}", Plan)
 
     async def for_caller(self, caller: Caller) -> Policy:
         """Return the plan and the configuration that hold for a caller.
@@ -146,7 +150,7 @@ class Policies:
         return config
 
     async def _user(self, uid: str) -> UserPolicy:
-        return await self._document(f"users/{uid}", UserPolicy) or _NOBODY_SPECIAL
+        return await self._document(_user_path(uid), UserPolicy) or _NOBODY_SPECIAL
 
     def _is_fresh(self, path: str) -> bool:
         cached = self._cache.get(path)
@@ -165,6 +169,10 @@ class Policies:
         value: _Document | None = await asyncio.shield(reading.task)
         return value
 
+    def _begin(self, path: str, kind: type[msgspec.Struct]) -> None:
+        if path not in self._reads and not self._is_fresh(path):
+            self._begin_reading(path, kind, self._clock.now())
+
     def _begin_reading(self, path: str, kind: type[_Document], now: datetime) -> _Reading:
         reading = _Reading(task=asyncio.ensure_future(self._read(path, kind, now)), asked_at=now)
         self._reads[path] = reading
@@ -172,6 +180,8 @@ class Policies:
         return reading
 
     def _end_reading(self, path: str, reading: _Reading) -> None:
+        if not reading.task.cancelled():
+            reading.task.exception()  # Or Python complains of one that nobody waited for.
         if self._reads.get(path) is reading:
             del self._reads[path]
 
@@ -241,6 +251,10 @@ def _for_credential(plan: Plan, models: tuple[str, ...]) -> Plan:
         return plan
     opened = models if "*" in plan.models else [model for model in plan.models if model.lower() in models]
     return msgspec.structs.replace(plan, models=tuple(opened))
+
+
+def _user_path(uid: str) -> str:
+    return f"users/{uid}"
 
 
 def _kept_path(path: str) -> str:

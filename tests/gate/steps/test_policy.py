@@ -224,15 +224,21 @@ async def test_a_hundred_who_ask_at_once_read_once(policies: Policies, documents
 async def test_what_the_first_caller_needs_is_read_before_they_are_known(
     policies: Policies, documents: WatchedDocuments
 ) -> None:
-    """Their token is verified meanwhile; then their own document alone is missing."""
+    """Their token is verified meanwhile; then what is missing is asked for at once."""
     policies.read_ahead()
     policies.read_ahead()
     await until_idle()
-    ahead = sorted(documents.reads)
+    ahead = list(documents.reads)
+    documents.let_go.clear()
+    policies.expect(ALICE)
+    await until_idle()
+    at_once = sorted(documents.reads[len(ahead) :])
+    documents.let_go.set()
 
     assert (await policies.for_caller(ALICE)).plan == GENEROUS
-    assert ahead == ["gate/config", "plans/anonymous", "plans/free"]
-    assert documents.reads[len(ahead) :] == ["users/alice"]
+    assert ahead == ["gate/config"]
+    assert at_once == ["plans/free", "users/alice"]
+    assert len(documents.reads) == 3
 
 
 async def test_what_cannot_be_read_ahead_is_read_when_it_is_asked_for(

@@ -20,7 +20,7 @@ from twohop.session import Session
 from twohop.show import hint, show, show_json
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 
 def actual(

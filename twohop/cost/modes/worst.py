@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate import prices
-from gate.bootstrap import served_model
 from gate.control import ProviderControl
 from gate.domain.plan import STARTER_CONFIG, STARTER_PLANS, GateConfig, Plan, parse
 from gate.errors import ProviderError, SettingsError
+from gate.parts import served_model
 from gate.providers import open_control
 from gate.settings import Settings
 from twohop.configured import read_env_file
@@ -29,7 +29,7 @@ from twohop.session import Session
 from twohop.show import hint, show, show_json
 
 if TYPE_CHECKING:
-    from gate.bootstrap import Store
+    from gate.parts import Store
 
 _UNNAMED = {"GCLOUD_PROJECT": "unnamed", "WORKER_SECRET": "unknown"}
 """What settings ask for that no price depends on."""
