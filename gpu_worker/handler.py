@@ -39,6 +39,7 @@ from worker.libraries import tell_libraries
 from worker.log import EventLog
 from worker.queue import TAKE_VARIABLE, QueueSettings, run_queue
 from worker.settings import Settings
+from worker.turns import take_long_turns
 
 StreamHandler = Callable[[dict[str, Any]], AsyncIterator[Any]]
 
@@ -103,6 +104,7 @@ def main() -> int:
     """Load the model, take jobs until RunPod stops the worker, and return the exit code."""
     began_ms = SystemClock().monotonic_ms()
     tell_libraries(os.environ, cores_max=read_cores_max())
+    take_long_turns()
     try:
         settings = Settings.from_env(os.environ)
         if _is_sdk(os.environ, sys.argv):

@@ -25,6 +25,7 @@ from worker.jobs.service import Service
 from worker.libraries import tell_libraries
 from worker.log import EventLog
 from worker.settings import Settings
+from worker.turns import take_long_turns
 
 
 def main() -> int:
@@ -32,6 +33,7 @@ def main() -> int:
     clock, log = SystemClock(), EventLog()
     began_ms = clock.monotonic_ms()
     tell_libraries(os.environ, cores_max=read_cores_max())
+    take_long_turns()
     try:
         settings = Settings.from_env(os.environ)
     except SettingsError as exc:

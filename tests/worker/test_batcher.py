@@ -13,6 +13,7 @@ import pytest
 
 from gate import wire
 from tests.worker.makers import NOON_MS, FakeClock
+from worker.batching import batcher
 from worker.batching.batcher import Batcher
 from worker.batching.request import Computed
 from worker.engine import Item, Work
@@ -104,6 +105,21 @@ def test_an_idle_engine_computes_at_once() -> None:
     held.let_go()
 
     assert held.submit(["alone"]).result(20).rows == ["alone"]
+
+
+def test_what_others_hand_in_at_the_end_of_a_turn_goes_with_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads requests on the same core reads all that are there before the next batch is taken."""
+    held = Held()
+    unread, handed_in = ["read"], [held.submit(["waiting"])]
+
+    def read() -> None:
+        handed_in.extend(held.submit([unread.pop()]) for _ in list(unread))
+
+    monkeypatch.setattr(batcher, "end_turn", read)
+    held.let_go()
+    handed_in[0].result(20)
+
+    assert held.engine.batches[1] == ["waiting", "read"]
 
 
 def test_requests_that_wait_together_run_together() -> None:

@@ -22,6 +22,7 @@ from worker.clock import Clock
 from worker.engine import Engine, Item, Work, Writes
 from worker.errors import BrokenDeviceError, InputError, OutOfMemoryError, UnavailableError, contained, let_go
 from worker.log import EventLog
+from worker.turns import end_turn
 from worker.usage.measured import Measured
 
 _T = TypeVar("_T")
@@ -109,6 +110,8 @@ class Batcher:
 
     def _serve(self) -> None:
         while True:
+            # What has arrived and is not read yet goes with the next batch, instead of waiting for its end.
+            end_turn()
             with self._changed:
                 self._changed.wait_for(lambda: self._calls or self._waiting or self._is_writing())
                 call = self._calls.popleft() if self._calls else None
