@@ -127,7 +127,7 @@ def _show_budget(config: GateConfig, shards: Shards, found: list[Row], now: date
         "",
         f"shards     {config.budget_shards}",
         f"in flight  {spent(IN_FLIGHT, shards)}",
-        f"overhead   {today} today, {month} this month: billed, and no job's",
+        f"overhead   {today} today, {month} this month: no job's, but billed, or lost in a power cut",
         f"plans      {plans}",
     )
     for row in found:

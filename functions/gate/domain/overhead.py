@@ -3,6 +3,7 @@
 Workers that were started and got no job, a price that rose without a word, a job that was tried for ever, somebody
 else's use of the endpoint: no job can tell of them, and the bill does. They are counted once the bill is known,
 against the day and the month that they are of, in the first shard. The hour's budget is not moved: its hour is over.
+What a power cut may have taken out of a ledger is counted in the same place (`ledgers/_reserve.py`), and in the hour.
 """
 
 from __future__ import annotations
