@@ -127,28 +127,26 @@ class FirestoreWire:
         answering.add_done_callback(self._answering.discard)
 
     async def _answer(self, asked: Sequence[_Asked]) -> None:
-        """Read what was asked for, and tell those who still wait."""
-        waiting = [one for one in asked if not one.answer.done()]
+        """Read what was asked for, and tell those who still wait; whatever happens, none of them waits for ever."""
         try:
-            found = await self._get_all({one.path for one in waiting})
-        except LedgerError as exc:
-            for one in waiting:
+            found = await self._get_all({one.path for one in asked})
+        except _StatusError as exc:
+            if exc.status == "INVALID_ARGUMENT" and len(asked) > 1:
+                for one in asked:  # A path that cannot be is nobody else's business.
+                    await self._answer([one])
+                return
+            _fail(asked, LedgerError(f"Firestore: {exc}"))
+        except Exception as exc:
+            _fail(asked, exc)
+        else:
+            for one in asked:
                 if not one.answer.done():
-                    one.answer.set_exception(exc)
-            return
-        for one in waiting:
-            if not one.answer.done():
-                one.answer.set_result(found.get(one.path))
+                    one.answer.set_result(found.get(one.path))
 
     async def _get_all(self, paths: Collection[str]) -> dict[str, Found]:
         """Read documents by their paths; those that are not there are not in what is returned."""
-        if not paths:
-            return {}
         names = {f"{self._root}/{path}": path for path in paths}
-        try:
-            rows = await self._post(":batchGet", {"documents": list(names)})
-        except _StatusError as exc:
-            raise LedgerError(f"Firestore: {exc}") from exc
+        rows = await self._post(":batchGet", {"documents": list(names)})
         return {names[row["found"]["name"]]: _found(row["found"]) for row in rows if "found" in row}
 
     async def query(
@@ -280,6 +278,12 @@ def _filter(name: str, operator: str, value: Any) -> dict[str, Any]:
             "value": encoded(value),
         }
     }
+
+
+def _fail(asked: Sequence[_Asked], error: Exception) -> None:
+    for one in asked:
+        if not one.answer.done():
+            one.answer.set_exception(error)
 
 
 def _found(document: Mapping[str, Any]) -> Found:
