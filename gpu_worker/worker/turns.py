@@ -17,12 +17,22 @@ def take_long_turns() -> None:
     On one core only; on several it is the parts of a product that would wait. Where the system has no such policy, or
     a sandbox allows none, all stays as it is.
     """
-    if hasattr(os, "SCHED_BATCH") and len(os.sched_getaffinity(0)) == 1:
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if hasattr(os, "sched_getaffinity") and len(os.sched_getaffinity(0)) == 1:
+        _take("SCHED_BATCH")
+
+
+def take_turns_at_once() -> None:
+    """Have this thread run as soon as it wakes up, whoever's turn it is: others wait for what it does."""
+    _take("SCHED_OTHER")
 
 
 def end_turn() -> None:
     """Let the threads run that are ready and have no core of their own. Returns at once if there are none."""
     if hasattr(os, "sched_yield"):
         os.sched_yield()
+
+
+def _take(policy: str) -> None:
+    if hasattr(os, policy):
+        with suppress(OSError):
+            os.sched_setscheduler(0, getattr(os, policy), os.sched_param(0))

@@ -14,6 +14,7 @@ from worker.errors import BrokenDeviceError, ModelError
 from worker.libraries import uncollected
 from worker.log import EventLog
 from worker.start import warm_up
+from worker.turns import take_turns_at_once
 
 COSINE_MIN = 0.999
 _PATIENCE_SECONDS = 0.3
@@ -102,6 +103,7 @@ class RelayEngine:
     def _follow(self) -> None:
         began = time.monotonic()
         self._answered.wait(_PATIENCE_SECONDS)
+        take_turns_at_once()
         try:
             with uncollected():
                 self._second.import_libraries()
