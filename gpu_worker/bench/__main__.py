@@ -79,7 +79,7 @@ _FULL = Plan(
     starts_dropped=2,
 )
 _CARD = Plan(  # A card is paid by the minute.
-    load=Load(rounds=4, seconds=2, seconds_max=110),
+    load=Load(rounds=3, seconds=2, seconds_max=100),
     texts=1_024,
     warm_up_seconds=1,
     starts=2,
