@@ -30,7 +30,7 @@ async def send_at_once(send: Send, head: Message, body: Message) -> None:
 
 
 class _Together:
-    """Stands in for a transport for the time of one answer. Has what uvicorn asks of it meanwhile."""
+    """Stands in for a transport for the time of one answer. What else than to write is asked of it is the other's."""
 
     __slots__ = ("_kept", "_transport")
 
@@ -41,9 +41,9 @@ class _Together:
     def write(self, data: bytes) -> None:
         self._kept.append(data)
 
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
+    def __getattr__(self, name: str) -> Any:
+        self.flush()  # first, so that nothing comes before what was written already
+        return getattr(self._transport, name)
 
     def flush(self) -> None:
         if self._kept:

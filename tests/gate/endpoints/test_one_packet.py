@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -96,3 +96,28 @@ async def test_an_answer_that_breaks_off_ends_the_connection(kind: type[Any]) ->
             answer = await asked(port, "POST /short HTTP/1.1")
 
     assert not answer.endswith(BODY)
+
+
+async def test_what_else_a_server_asks_of_its_transport_comes_after_what_it_wrote() -> None:
+    """The next version of a server may ask for what none asks for today."""
+
+    class Transport:
+        asked: ClassVar[list[bytes]] = []
+
+        def write(self, data: bytes) -> None:
+            self.asked.append(data)
+
+        def writelines(self, lines: list[bytes]) -> None:
+            self.asked.extend(lines)
+
+    class Server:
+        transport: Any = Transport()
+
+        async def send(self, message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.transport.write(b"head")
+            else:
+                self.transport.writelines([b"body"])
+
+    await send_at_once(Server().send, {"type": "http.response.start"}, {"type": "http.response.body"})
+    assert Transport.asked == [b"head", b"body"]
