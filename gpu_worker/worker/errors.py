@@ -3,6 +3,7 @@
     WorkerError
     ├── SettingsError            it does not start
     ├── ModelError               it does not start: this model cannot be served rightly
+    │   └── NoDeviceError            not by any engine: the device that it is to run on is not there
     ├── OutOfMemoryError         a batch does not fit; smaller ones may
     ├── BrokenDeviceError        the device answers no more; the process ends, and its host replaces it
     ├── EscapedError             something that no thread survives was raised over a job; it fails that job alone
@@ -37,6 +38,10 @@ class SettingsError(WorkerError):
 
 class ModelError(WorkerError):
     """The model is missing, or needs something that this worker would get wrong."""
+
+
+class NoDeviceError(ModelError):
+    """The device that the owner asks for is not there, so another engine would do no better."""
 
 
 class OutOfMemoryError(WorkerError):

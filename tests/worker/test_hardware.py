@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from worker.errors import BrokenDeviceError, ModelError, OutOfMemoryError
+from worker.errors import BrokenDeviceError, ModelError, NoDeviceError, OutOfMemoryError
 from worker.hardware.choices import Device, check_attention, choose_device, choose_dtype, choose_place
 from worker.hardware.failures import device_errors
 from worker.hardware.machine import read_cores_max, read_devices, read_host_memory
@@ -47,7 +47,7 @@ def test_the_best_device_is_taken_or_the_one_that_is_asked_for(devices: list[Dev
 
 @pytest.mark.parametrize("asked", ["cuda", "cuda:1", "mps"])
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(asked: str) -> None:
-    with pytest.raises(ModelError, match=rf"DEVICE={asked}: this machine has cpu \(an older Xeon, 24.0 GiB free"):
+    with pytest.raises(NoDeviceError, match=rf"DEVICE={asked}: this machine has cpu \(an older Xeon, 24.0 GiB free"):
         choose_device([PLAIN], asked)
 
 

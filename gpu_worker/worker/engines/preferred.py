@@ -7,7 +7,7 @@ from typing import Any
 
 from gate import wire
 from worker.engine import Engine, Item, Quick, Work
-from worker.errors import ModelError
+from worker.errors import ModelError, NoDeviceError
 from worker.log import EventLog
 
 
@@ -30,9 +30,11 @@ class PreferredEngine:
         self._engine.import_libraries()
 
     def load(self) -> None:
-        """Load the first engine, or else the other one."""
+        """Load the first engine, or else the other one, unless neither can."""
         try:
             self._engine.load()
+        except NoDeviceError:
+            raise
         except ModelError as exc:
             self._log.warning("engine.not_preferred", engine=type(self._engine).__name__, reason=str(exc))
             self._engine = self._otherwise()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.errors import ModelError
+from worker.errors import ModelError, NoDeviceError
 from worker.hardware.need import Need, gib
 from worker.settings import Attention, DeviceMap, Dtype, Hardware
 
@@ -48,7 +48,7 @@ def choose_device(devices: Sequence[Device], asked: str) -> Device:
     """Return the device to compute on: the emptiest CUDA card, else MPS, else the CPU, unless one is asked for.
 
     Raises:
-        ModelError: what is asked for is not there.
+        NoDeviceError: what is asked for is not there.
     """
     kinds = ("cuda", "mps", "cpu") if asked == "auto" else (asked,)
     for kind in kinds:
@@ -56,7 +56,7 @@ def choose_device(devices: Sequence[Device], asked: str) -> Device:
         there = [device for device in devices if kind in (device.name, device.kind)]
         if there:
             return max(there, key=lambda device: device.free_bytes)
-    raise ModelError(f"DEVICE={asked}: this machine has {', '.join(describe(device) for device in devices)}")
+    raise NoDeviceError(f"DEVICE={asked}: this machine has {', '.join(describe(device) for device in devices)}")
 
 
 def describe(device: Device) -> str:
