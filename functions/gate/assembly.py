@@ -9,12 +9,11 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.types import ASGIApp
 
 from gate.callers.api_tokens import LiveTokenVerifier
 from gate.domain.model import ServedModel
-from gate.endpoints.callables import make_callables
+from gate.endpoints.callables import Callables, make_callables
 from gate.endpoints.entrance import Entrance
 from gate.endpoints.webhook import WebhookDoor
 from gate.guard.dead_man import DeadMansSwitch
@@ -38,8 +37,8 @@ REGION = "us-central1"
 """Where hop 1 is deployed."""
 
 
-class Hop1(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `main.py` opens a door to."""
+class Hop1(Callables, frozen=True, kw_only=True):
+    """Everything that `main.py` opens a door to: the callables, and what else there is."""
 
     settings: Settings
     store: Store
@@ -52,12 +51,6 @@ class Hop1(msgspec.Struct, frozen=True, kw_only=True):
     follower: Follower
     """Stops a running job at its provider and settles it, or does what is due for it."""
     results: ResultStore | None
-    infer: ASGIApp
-    submit: ASGIApp
-    job: ASGIApp
-    cancel: ASGIApp
-    quota: ASGIApp
-    tokens: ASGIApp
     webhook: ASGIApp
     api: Callable[[], HttpApi]
     """Returns the HTTP routes: OpenAI's, Hugging Face's, and their description. Other functions never load them."""
