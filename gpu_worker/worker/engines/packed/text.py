@@ -100,7 +100,9 @@ class PackedTextEngine(ABC, Generic[_Options]):
     def compute(self, items: Sequence[Item]) -> Sequence[Any]:
         """Run all items in one pass."""
         tokens = [item.payload[1] for item in items]
-        types = [each.type_ids for each in tokens]
+        # A text has none where all are 0, and a pair beside it has them.
+        typed = any(each.type_ids for each in tokens)
+        types = [each.type_ids or [0] * len(each) for each in tokens] if typed else None
         with device_errors():
-            packed = self._encoder.forward([each.ids for each in tokens], None if None in types else types)
+            packed = self._encoder.forward([each.ids for each in tokens], types)
             return self.rows(packed, [item.payload[0] for item in items])

@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer
 from tokenizers.normalizers import BertNormalizer
 
 from worker.engines.packed.shapes import Shape
+from worker.engines.packed.words import Words, divides
 from worker.errors import ModelError
 from worker.folder import read_json
 
@@ -36,7 +37,7 @@ class Tokens:
     ids: list[int]
     """Special tokens included."""
     type_ids: list[int] | None
-    """None where the model is to be given none."""
+    """None where the model is to be given none, and where all are 0."""
     spans: list[tuple[int, int]] | None
     """Where in its text each token is, in characters; (0, 0) for special tokens. None unless asked for."""
 
@@ -52,6 +53,7 @@ class PackedTokenizer:
         """Longer texts are cut to this many tokens, special ones included, or refused by the caller."""
         self._folder, self._side, self._typed = folder, side, typed
         self._cutting = _cut(tokenizer, tokens_max, side)
+        self._words = Words(tokenizer, tokens_max=tokens_max) if divides(tokenizer) else None
 
     @classmethod
     def load(cls, folder: Path, shape: Shape, *, tokens_max: int | None = None) -> PackedTokenizer:
@@ -79,9 +81,20 @@ class PackedTokenizer:
         A text that is too long is cut to `tokens_max` tokens; without `truncate`, to one more than that, which tells
         the caller that it is too long. Of a pair, the longer text is cut first.
         """
+        known = [None if spans else self._known(text) for text in texts]
+        unknown = [text for text, tokens in zip(texts, known, strict=True) if tokens is None]
+        rest = iter(self._encode(unknown, truncate=truncate, spans=spans) if unknown else ())
+        return [next(rest) if tokens is None else tokens for tokens in known]
+
+    def _known(self, text: Text) -> Tokens | None:
+        """Return the tokens of a text by its words; None where they do not tell them."""
+        ids = self._words.encode(text) if self._words is not None and isinstance(text, str) else None
+        return None if ids is None else Tokens(ids=ids, type_ids=None, spans=None)
+
+    def _encode(self, texts: list[Text], *, truncate: bool, spans: bool) -> list[Tokens]:
         tokenizer = self._cutting if truncate else self._telling
         encode = tokenizer.encode_batch if spans else tokenizer.encode_batch_fast
-        return [self._tokens(encoding, spans=spans) for encoding in encode(list(texts))]
+        return [self._tokens(encoding, spans=spans) for encoding in encode(texts)]
 
     @cached_property
     def _telling(self) -> Tokenizer:
@@ -91,7 +104,7 @@ class PackedTokenizer:
     def _tokens(self, encoding: Encoding, *, spans: bool) -> Tokens:
         return Tokens(
             ids=encoding.ids,
-            type_ids=encoding.type_ids if self._typed else None,
+            type_ids=encoding.type_ids if self._typed and any(encoding.type_ids) else None,
             spans=encoding.offsets if spans else None,
         )
 
