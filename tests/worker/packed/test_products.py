@@ -1,4 +1,4 @@
-"""Attention by products: what torch's kernel gives, for long sequences in bfloat16."""
+"""Attention by products in bfloat16: what torch's kernel gives, for sequences of any lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.engines.packed.products import ProductAttention
 HEADS, WIDTH = 4, 32
 CPU = torch.device("cpu")
 
-lengths = st.lists(st.integers(1, 12) | st.integers(80, 140), min_size=1, max_size=6)
+lengths = st.lists(st.integers(1, 12) | st.integers(20, 70) | st.integers(80, 140), min_size=1, max_size=12)
 
 
 def attended(attention: Attention, layout: Layout, qkv: Tensor) -> Tensor:
@@ -37,12 +37,14 @@ def rows(layout: Layout, largest: float = 1.0) -> Tensor:
 @settings(deadline=None, max_examples=30)
 @given(mixture=lengths)
 def test_products_give_what_the_kernel_gives_in_any_mixture_of_lengths(mixture: list[int]) -> None:
-    """Long and short ones lie side by side in a batch, and rows that nobody reads behind them."""
+    """Long ones have blocks of their own, short ones share some, and behind all are rows that nobody reads."""
     layout = lay_out(mixture, rounded=True)
 
     made, expected = both(layout, rows(layout))
 
-    assert torch.allclose(made, expected, rtol=0.02, atol=0.01)
+    read = slice(layout.tokens)
+    assert torch.allclose(made[read], expected[read], rtol=0.02, atol=0.01)
+    assert made.isfinite().all()  # for what is not a number is slow, even where nobody reads it
 
 
 def test_scores_that_no_power_can_hold_are_computed_the_safe_way() -> None:
