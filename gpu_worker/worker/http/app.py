@@ -28,7 +28,7 @@ from gate import wire
 from worker.encoding import encode
 from worker.errors import RefusedError
 from worker.http.door import Door
-from worker.http.exchange import answer_in_time, read_in_time, respond, signed_request
+from worker.http.exchange import answer_in_time, read_headers, read_in_time, respond, signed_request
 from worker.http.kept import KeptJobs
 from worker.http.kept_routes import KeptRoutes
 from worker.http.live import LiveAnswer
@@ -74,10 +74,10 @@ def make_app(
 def health_routes(door: Door) -> list[Route]:
     """Return the routes that say how the worker is."""
 
-    async def healthz(_: Request) -> Response:
+    async def healthz(_: Request) -> ASGIApp:
         return respond(200, encode({"status": "alive"}))
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(_: Request) -> ASGIApp:
         return respond(503 if door.closed_because else 200, encode({"status": door.closed_because or "ready"}))
 
     async def ping(_: Request) -> Response:
@@ -110,26 +110,26 @@ class _Infer:
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
         try:
             # The door comes first: a request that is sent back unread can be sent again with the same signature.
             with self._door.enter():
-                body = await read_in_time(request, self._bytes_max, self._seconds_max)
-                signed = signed_request(request, body)
+                headers = read_headers(scope)
+                body = await read_in_time(headers, receive, bytes_max=self._bytes_max, seconds_max=self._seconds_max)
+                signed = signed_request(headers, body)
                 self._service.admit(signed)
-                await self._answer(signed, request, send)
+                await self._answer(signed, scope, receive, send)
         except RefusedError as exc:
             refusal = respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
             await refusal(scope, receive, send)
         except (ClientDisconnect, OSError):
             return  # Nobody reads it.
 
-    async def _answer(self, signed: wire.SignedRequest, request: Request, send: Send) -> None:
+    async def _answer(self, signed: wire.SignedRequest, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer at the end, or as a stream from the first part on; drop the job if its client goes away."""
         parts = Parts()
         answering = asyncio.create_task(answer_in_time(self._service, self._door, signed, parts))
         try:
             live = LiveAnswer(answering, parts, heartbeat_seconds=self._heartbeat_seconds)
-            await live(request.scope, request.receive, send)
+            await live(scope, receive, send)
         finally:
             answering.cancel()

@@ -6,12 +6,24 @@ It belongs to one event loop, and takes no lock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from worker.errors import UnavailableError
 
 _STARTING = "the worker is starting; try again in a moment"
+
+
+class Inside:
+    """A context that counts who is in it. One is used by everybody."""
+
+    def __init__(self, come: Callable[[], None], go: Callable[[], None]) -> None:
+        self._come, self._go = come, go
+
+    def __enter__(self) -> None:
+        self._come()
+
+    def __exit__(self, *_: object) -> None:
+        self._go()
 
 
 class Door:
@@ -20,11 +32,12 @@ class Door:
     def __init__(self, *, jobs_max: int) -> None:
         self._jobs_max = jobs_max
         self._inside = 0
+        self._stay = Inside(self._come, self._go)
         self._closed_because = _STARTING
         self._emptied = asyncio.Event()
         self._emptied.set()
-        self._is_given_up = False
-        self._ends: set[Callable[[], None]] = set()
+        self._gave_up = False
+        self._ends: set[Callable[[], object]] = set()
 
     @property
     def closed_because(self) -> str:
@@ -51,24 +64,24 @@ class Door:
 
     def give_up(self) -> None:
         """Have those inside go, done or not."""
-        self._is_given_up = True
+        self._gave_up = True
         for end in self._ends:
             end()
 
-    @contextmanager
-    def until_given_up(self, end: Callable[[], None]) -> Iterator[None]:
-        """Have `end` called, within the context, once those inside have to go; at once where they have to already."""
-        if self._is_given_up:
-            end()
-        self._ends.add(end)
-        try:
-            yield
-        finally:
-            self._ends.discard(end)
+    def gave_up(self) -> bool:
+        """Return whether those inside have to go."""
+        return self._gave_up
 
-    @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Be inside for as long as the context lasts.
+    def on_given_up(self, end: Callable[[], object]) -> None:
+        """Have `end` called once those inside have to go."""
+        self._ends.add(end)
+
+    def forget(self, end: Callable[[], object]) -> None:
+        """Have `end` not called any more."""
+        self._ends.discard(end)
+
+    def enter(self) -> Inside:
+        """Return what one is inside for as long as it lasts.
 
         Raises:
             UnavailableError: the door is closed, or too many are inside.
@@ -77,20 +90,11 @@ class Door:
             raise UnavailableError(self._closed_because)
         if self._inside >= self._jobs_max:
             raise UnavailableError("the worker has as many jobs as it takes; try again later")
-        with self.stay():
-            yield
+        return self._stay
 
-    @contextmanager
-    def stay(self) -> Iterator[None]:
-        """Be inside for as long as the context lasts, for somebody who was let in before."""
-        self._inside += 1
-        self._emptied.clear()
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._emptied.set()
+    def stay(self) -> Inside:
+        """Return the same for somebody who was let in before."""
+        return self._stay
 
     async def emptied(self, *, seconds_max: float) -> bool:
         """Wait until nobody is inside. Return False if that takes longer."""
@@ -99,3 +103,12 @@ class Door:
         except TimeoutError:
             return False
         return True
+
+    def _come(self) -> None:
+        self._inside += 1
+        self._emptied.clear()
+
+    def _go(self) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._emptied.set()

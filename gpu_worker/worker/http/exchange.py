@@ -1,11 +1,15 @@
-"""One exchange over HTTP: reading a signed request, running it, noticing that its client left, and answering."""
+"""One exchange over HTTP: reading a signed request, running it, noticing that its client left, and answering.
+
+A short job takes less time than a library's view of its request and its answer would, so these speak ASGI itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate import wire
 from worker.batching.request import Sink
@@ -15,80 +19,99 @@ from worker.http.door import Door
 from worker.jobs.service import Service, too_large
 
 _STATUS = {InputError.code: InputError.http_status, UnavailableError.code: UnavailableError.http_status}
-_RETRY_SECONDS = 2
+_RETRY_SECONDS = b"2"
+_LEFT = "http.disconnect"
 
 
 async def answer_in_time(
     service: Service, door: Door, request: wire.SignedRequest, sink: Sink | None = None
 ) -> wire.WorkResult:
-    """Run an admitted request, and return its result; once the worker gives it up, that there is none."""
-    try:
-        # No limit until the worker gives it up, and then none is left.
-        async with asyncio.timeout(None) as limit:
-            with door.until_given_up(lambda: limit.reschedule(0)):
-                return await service.answer(request, sink)
-    except TimeoutError:
+    """Run an admitted request, as a task, and return its result; once the worker gives it up, that there is none."""
+    task = asyncio.current_task()
+    assert task is not None
+    if door.gave_up():
         return service.refuse(UnfinishedError())
+    door.on_given_up(task.cancel)
+    try:
+        return await service.answer(request, sink)
+    except asyncio.CancelledError:
+        # Whoever else cancels it wants no answer.
+        if door.gave_up() and not task.uncancel():
+            return service.refuse(UnfinishedError())
+        raise
+    finally:
+        door.forget(task.cancel)
 
 
-def signed_request(request: Request, body: bytes) -> wire.SignedRequest:
+def read_headers(scope: Scope) -> dict[str, str]:
+    """Return a request's headers by their names in lower case; of those that come twice, the last."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def signed_request(headers: Mapping[str, str], body: bytes) -> wire.SignedRequest:
     """Return a body with the proof of where it comes from, unchecked.
 
     Raises:
         UnauthenticatedError: there is none.
     """
     try:
-        # Starlette's mapping looks through all headers for each that is asked for.
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw}
         return wire.SignedRequest.from_headers(headers, body)
     except wire.SignatureError as exc:
         raise UnauthenticatedError(str(exc)) from exc
 
 
-async def left(request: Request) -> None:
+async def left(receive: Receive) -> None:
     """Return once the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await receive())["type"] != _LEFT:
         pass
 
 
-async def read_in_time(request: Request, bytes_max: int, seconds_max: float) -> bytes:
-    """Read a body.
+async def read_in_time(headers: Mapping[str, str], receive: Receive, *, bytes_max: int, seconds_max: float) -> bytes:
+    """Read a body, and stop reading as soon as it is known to be too large.
 
     Raises:
         TooSlowError: it does not come.
         TooLargeError: there is too much of it.
+        ClientDisconnect: the client has hung up.
     """
+    said = headers.get("content-length", "0")
+    if not said.isdecimal() or int(said) > bytes_max:
+        raise too_large(bytes_max)
     try:
         async with asyncio.timeout(seconds_max):
-            return await _read(request, bytes_max)
+            return await _read(receive, bytes_max)
     except TimeoutError as exc:
         raise TooSlowError(f"the request's body did not come within {seconds_max:g} seconds") from exc
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
-    """Read a body, and stop reading as soon as it is known to be too large.
-
-    Raises:
-        TooLargeError: it is.
-    """
-    said = request.headers.get("content-length", "0")
-    if not said.isdecimal() or int(said) > bytes_max:
-        raise too_large(bytes_max)
+async def _read(receive: Receive, bytes_max: int) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == _LEFT:
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > bytes_max:
             raise too_large(bytes_max)
+        more = message.get("more_body", False)
     return bytes(body)
 
 
-def respond_result(result: wire.WorkResult) -> Response:
+def respond_result(result: wire.WorkResult) -> ASGIApp:
     """Answer with a result, by the status that goes with it."""
     status = _STATUS.get(result.failure.code, 500) if result.failure else 200
     return respond(status, encode(result.to_json()))
 
 
-def respond(status: int, content: bytes) -> Response:
+def respond(status: int, content: bytes) -> ASGIApp:
     """Answer with JSON, and say when to come back where that may help."""
-    headers = {"Retry-After": str(_RETRY_SECONDS)} if status == UnavailableError.http_status else {}
-    return Response(content, status_code=status, headers=headers, media_type="application/json")
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    if status == UnavailableError.http_status:
+        headers.append((b"retry-after", _RETRY_SECONDS))
+
+    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return answer

@@ -23,7 +23,7 @@ from gate import wire
 from worker.encoding import encode
 from worker.errors import RefusedError, UnauthenticatedError
 from worker.http.door import Door
-from worker.http.exchange import read_in_time, respond, signed_request
+from worker.http.exchange import read_headers, read_in_time, respond, signed_request
 from worker.http.kept import KeptJob, KeptJobs
 from worker.http.live import LiveAnswer, Wait
 from worker.jobs.parts import Parts
@@ -65,8 +65,11 @@ class KeptRoutes:
     async def _run(self, request: Request) -> ASGIApp:
         try:
             with self._door.enter():
-                body = await read_in_time(request, self._bytes_max, self._seconds_max)
-                order = signed_request(request, body)
+                headers = read_headers(request.scope)
+                body = await read_in_time(
+                    headers, request.receive, bytes_max=self._bytes_max, seconds_max=self._seconds_max
+                )
+                order = signed_request(headers, body)
                 self._service.admit(order)
                 parts = Parts()
                 job = self._kept.begin(order, parts)
@@ -86,19 +89,19 @@ class KeptRoutes:
         wait = Wait(seconds=_wait_ms(request) / 1000, go_on=go_on, leave=lambda: self._kept.drop(job))
         return LiveAnswer(job.task, parts, heartbeat_seconds=self._heartbeat_seconds, wait=wait)
 
-    async def _status(self, request: Request) -> Response:
+    async def _status(self, request: Request) -> ASGIApp:
         return self._told(self._asked_for(request, b"status"))
 
-    async def _cancel(self, request: Request) -> Response:
+    async def _cancel(self, request: Request) -> ASGIApp:
         job = self._asked_for(request, b"cancel")
         if isinstance(job, KeptJob):
             job.task.cancel()
             await asyncio.wait((job.task,), timeout=_STOP_SECONDS)
         return self._told(job)
 
-    def _asked_for(self, request: Request, word: bytes) -> KeptJob | Response:
+    def _asked_for(self, request: Request, word: bytes) -> KeptJob | ASGIApp:
         try:
-            asking = signed_request(request, word)
+            asking = signed_request(read_headers(request.scope), word)
             if asking.job_id != request.path_params["job_id"]:
                 raise UnauthenticatedError("the signature is another job's")
             self._service.prove(asking)
@@ -106,7 +109,7 @@ class KeptRoutes:
             return respond(exc.http_status, encode(self._service.refuse(exc).to_json()))
         return self._kept.find(asking.job_id) or respond(404, b"{}")
 
-    def _told(self, job: KeptJob | Response) -> Response:
+    def _told(self, job: KeptJob | ASGIApp) -> ASGIApp:
         return respond(200, encode(job.to_json())) if isinstance(job, KeptJob) else job
 
 

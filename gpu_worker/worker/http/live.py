@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from gate import wire
@@ -56,49 +55,58 @@ class LiveAnswer:
         self._parts = parts
         self._heartbeat_seconds = heartbeat_seconds
         self._wait = wait
+        self._is_wait_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer until the job's end, the wait's end, or until the client goes away."""
-        request = Request(scope, receive)
-        leaving = asyncio.create_task(left(request))
-        waiting = asyncio.create_task(_pass(self._wait.seconds if self._wait else None))
-        for task in (self._answering, leaving, waiting):
-            task.add_done_callback(lambda _: self._parts.wake())
+        leaving = asyncio.create_task(left(receive))
+        for task in (self._answering, leaving):
+            task.add_done_callback(self._wake)
+        waiting = self._wait and asyncio.get_running_loop().call_later(self._wait.seconds, self._end_wait)
         try:
             await self._parts.came()
             if self._has_ended:
                 await respond_result(self._answering.result())(scope, receive, send)
-            elif self._goes_on(waiting):
+            elif self._goes_on:
                 await respond(202, encode(self._told()))(scope, receive, send)
             elif not leaving.done():
-                await self._stream(leaving, waiting, send)
-            if self._wait and leaving.done() and not self._has_ended and not self._goes_on(waiting):
+                await self._stream(leaving, send)
+            if self._wait and leaving.done() and not self._has_ended and not self._goes_on:
                 self._wait.leave()
         finally:
             leaving.cancel()
-            waiting.cancel()
+            if waiting:
+                waiting.cancel()
+
+    def _wake(self, _: object) -> None:
+        self._parts.wake()
+
+    def _end_wait(self) -> None:
+        self._is_wait_over = True
+        self._parts.wake()
 
     @property
     def _has_ended(self) -> bool:
         return self._answering.done() and not self._answering.cancelled()
 
-    def _goes_on(self, waiting: asyncio.Task[None]) -> bool:
-        return self._wait is not None and (waiting.done() or self._answering.cancelled())
+    @property
+    def _goes_on(self) -> bool:
+        return self._wait is not None and (self._is_wait_over or self._answering.cancelled())
 
     def _told(self) -> dict[str, Any]:
         assert self._wait is not None, "only a job that has a wait goes on after it"
         return self._wait.go_on()
 
-    async def _stream(self, leaving: asyncio.Task[None], waiting: asyncio.Task[None], send: Send) -> None:
+    async def _stream(self, leaving: asyncio.Task[None], send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        async for event in self._events(leaving, waiting):
+        async for event in self._events(leaving):
             await send({"type": "http.response.body", "body": event, "more_body": True})
         if not leaving.done():
             await send({"type": "http.response.body", "body": b""})
 
-    async def _events(self, leaving: asyncio.Task[None], waiting: asyncio.Task[None]) -> AsyncIterator[bytes]:
+    async def _events(self, leaving: asyncio.Task[None]) -> AsyncIterator[bytes]:
         while not leaving.done():
-            has_ended, goes_on = self._has_ended, self._goes_on(waiting)
+            has_ended, goes_on = self._has_ended, self._goes_on
             made = self._parts.take()
             if made.text:
                 yield _event("part", {"text": made.text})
@@ -110,21 +118,10 @@ class LiveAnswer:
             if goes_on:
                 yield _event("kept", self._told())
                 return
-            coming = asyncio.create_task(self._parts.came())
-            if not await _first(self._answering, leaving, waiting, coming, seconds_max=self._heartbeat_seconds):
+            try:
+                await asyncio.wait_for(self._parts.came(), self._heartbeat_seconds)
+            except TimeoutError:
                 yield b": still at work\n\n"
-
-
-async def _pass(seconds: float | None) -> None:
-    """Let some time pass; None is for ever."""
-    await (asyncio.Event().wait() if seconds is None else asyncio.sleep(seconds))
-
-
-async def _first(*tasks: asyncio.Task[object], seconds_max: float | None = None) -> bool:
-    """Wait for the first of some tasks, the last of which is then cancelled. Return whether there was one."""
-    done, _ = await asyncio.wait(tasks, timeout=seconds_max, return_when=asyncio.FIRST_COMPLETED)
-    tasks[-1].cancel()
-    return bool(done)
 
 
 def _event(name: str, fields: object) -> bytes:

@@ -184,26 +184,21 @@ class Service:
         return wire.WorkResult(outputs=ran.outputs), ran
 
     async def _run(self, request: wire.SignedRequest, sink: Sink | None) -> _Ran:
+        # A step is taken here, if that is quicker than to wake another thread for it.
         is_quick = len(request.body) <= self._quick_bytes_max
-        work, stream = await self._read(is_quick, self._prepare, request.body)
+        prepare, body = self._prepare, request.body
+        work, stream = _step(prepare, body) if is_quick else await self._read(prepare, body)
         computing = self._batcher.submit(work, expires_ms=request.expires_ms, sink=sink if stream else None)
         if self._handover is None or not self._handover.is_here:
             self._handover = Handover()
         computed = await self._handover.wait(computing)
-        outputs = await self._read(is_quick, work.finish, computed.rows)
-        tokens = work.tokens + computed.tokens_written + work.written(computed.rows)
+        finish, rows = work.finish, computed.rows
+        outputs = _step(finish, rows) if is_quick else await self._read(finish, rows)
+        tokens = work.tokens + computed.tokens_written + work.written(rows)
         return _Ran(outputs=outputs, tokens=tokens, computed=computed)
 
-    async def _read(self, is_quick: bool, step: Callable[[_T], _U], given: _T) -> _U:
-        """Take a step with a request: here, if that is quicker than to wake another thread for it."""
-
-        def take() -> _U:
-            with contained():
-                return step(given)
-
-        if is_quick:
-            return take()
-        return await asyncio.get_running_loop().run_in_executor(self._readers, take)
+    async def _read(self, step: Callable[[_T], _U], given: _T) -> _U:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, _step, step, given)
 
     def _prepare(self, body: bytes) -> tuple[Work, bool]:
         """Return what is to be computed, and whether its parts are wanted."""
@@ -259,6 +254,12 @@ class Service:
 def too_large(bytes_max: int) -> TooLargeError:
     """Return the error for a request of too many bytes."""
     return TooLargeError(f"the request has more than the {bytes_max} bytes that this worker takes")
+
+
+def _step(step: Callable[[_T], _U], given: _T) -> _U:
+    """Take a step with a request, which is an error of that request alone, whatever it raises."""
+    with contained():
+        return step(given)
 
 
 def _failed(code: str, message: str) -> wire.WorkResult:
