@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -38,7 +37,7 @@ class EventLog:
         self._write("ERROR", event, fields)
 
     def _write(self, severity: str, event: str, fields: dict[str, object]) -> None:
-        line = {"severity": severity, "message": event, "time": datetime.now(UTC).isoformat(), **fields}
+        line = {"severity": severity, "message": event, "time": datetime.now(UTC), **fields}
         stream = self._stream or sys.stdout
         # One piece: lines of several threads never mix.
         stream.write(f"{_as_json(line)}\n")
@@ -46,11 +45,18 @@ class EventLog:
 
 
 def _as_json(line: dict[str, object]) -> str:
-    with suppress(orjson.JSONEncodeError):  # an integer of more than 64 bits, a lone surrogate
+    try:
         text = orjson.dumps(line, default=str)
-        if text.isascii():
-            return text.decode()
-    return json.dumps(line, default=str)  # Escapes what some readers take for the end of a line.
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits, a lone surrogate
+        text = b""
+    if text and text.isascii():
+        return text.decode()
+    return json.dumps(line, default=_told)  # Escapes what some readers take for the end of a line.
+
+
+def _told(value: object) -> str:
+    """Return what is no JSON as orjson has it."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _shortened(value: object) -> object:

@@ -25,7 +25,8 @@ class CostModel:
     def __init__(self) -> None:
         self._left = [[_RIDGE * (row == column) for column in range(3)] for row in range(3)]
         self._right = [0.0, 0.0, 0.0]
-        self._solved = (0.0, 0.0, 0.0)
+        self._weights = (0.0, 0.0, 0.0)
+        """Of a batch, of a token, and of a square; none is less than 0."""
 
     def observe(self, *, tokens: int, squares: int, ms: float) -> None:
         """Learn from a batch that ran.
@@ -41,12 +42,13 @@ class CostModel:
             for column in range(3):
                 kept = _FORGETTING * self._left[row][column] + _RIDGE * (1 - _FORGETTING) * (row == column)
                 self._left[row][column] = kept + features[row] * features[column] * weight
-        self._solved = _solve(self._left, self._right)
+        constant, token, square = (max(weight, 0.0) for weight in _solve(self._left, self._right))
+        self._weights = (constant, token / _TOKENS_UNIT, square / _SQUARES_UNIT)
 
     def predict_ms(self, *, tokens: int, squares: int) -> float:
         """Return what such a batch would take; 0 while nothing is known. More work is never told to take less."""
-        weights = (max(weight, 0.0) for weight in self._solved)
-        return sum(weight * feature for weight, feature in zip(weights, _features(tokens, squares), strict=True))
+        constant, token, square = self._weights
+        return constant + token * tokens + square * squares
 
 
 def _features(tokens: int, squares: int) -> tuple[float, float, float]:
