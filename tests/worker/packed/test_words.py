@@ -20,6 +20,13 @@ SPECIAL = (
     "[CLS]x",
     "[mask]",
     "##ing",
+    "Don't",
+    "_x_",
+    "\r\n",
+    "\x0b",
+    "\x1f",
+    "“q”",
+    "a\x7fb",
     "e\u0301",
     "\u0301",
     "ΟΔΥΣΣΕΥΣ",
@@ -47,7 +54,7 @@ def library(minilm_folder: Path) -> Tokenizer:
 @settings(deadline=None, max_examples=400)
 @given(text=texts)
 def test_a_text_has_the_ids_that_the_library_gives_it(library: Tokenizer, text: str) -> None:
-    """Whatever stands beside a space: marks, controls, special tokens, letters whose lower case depends on others."""
+    """Whatever stands beside a space or a sign: marks, controls, letters whose lower case depends on others."""
     ids = Words(library, tokens_max=TOKENS_MAX).encode(text)
 
     assert ids is None or ids == library.encode(text).ids
@@ -64,12 +71,15 @@ def test_a_word_that_came_before_is_the_same_again(library: Tokenizer) -> None:
     assert words.encode("an unbelievable sentence") == expected
 
 
-def test_too_many_tokens_and_words_too_long_to_keep_are_left_to_the_library(library: Tokenizer) -> None:
+def test_what_words_do_not_tell_is_left_to_the_library(library: Tokenizer) -> None:
+    """Too many tokens, words too long to be kept, and special tokens that are spelt out."""
     words = Words(library, tokens_max=TOKENS_MAX)
 
     assert words.encode("a " * 29 + "a") is not None
     assert words.encode("a " * 30 + "a") is None
     assert words.encode("a" * 65) is None
+    assert words.encode("a [SEP] b") is None
+    assert words.encode("") == library.encode("").ids
 
 
 def _with_two_words(tokenizer: Tokenizer) -> None:

@@ -1,7 +1,7 @@
 """Token ids of texts by their words, each of which is tokenized once: most of a text is words that came before.
 
 A WordPiece tokenizer of the BERT family divides a text at spaces and around each sign of punctuation, and looks at
-nothing beyond these, neither before it divides nor after. So a text's ids are those of its words, one after the other.
+nothing beyond those, before it divides as after. So a text's ids are those of its words, one after the other.
 """
 
 from __future__ import annotations
