@@ -78,13 +78,13 @@ def _declare(function: Callable[..., Any], options: dict[str, Any]) -> None:
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
 async def infer(request: Request) -> ASGIApp:
     """Run a request on the model, and count it."""
-    return straight(request, (await bootstrap.hop1_for_jobs()).infer)
+    return straight(request, (await bootstrap.hop1_for_jobs(request.scope)).infer)
 
 
 @_endpoint(timeout_sec=60, invoker="public", **_CALL)
 async def submit(request: Request) -> ASGIApp:
     """Let a request run on the model without waiting for it, and count it."""
-    return straight(request, (await bootstrap.hop1_for_jobs()).submit)
+    return straight(request, (await bootstrap.hop1_for_jobs(request.scope)).submit)
 
 
 @_endpoint(timeout_sec=30, invoker="public", **_CALL)
@@ -120,7 +120,7 @@ async def tokens(request: Request) -> ASGIApp:
 @_endpoint(timeout_sec=300, invoker="public", **_CALL)
 async def api(request: Request) -> ASGIApp:
     """Answer OpenAI's and Hugging Face's clients, and say in an OpenAPI document what there is."""
-    return straight(request, (await bootstrap.hop1_for_jobs()).api())
+    return straight(request, (await bootstrap.hop1_for_jobs(request.scope)).api())
 
 
 @_endpoint(schedule="every 5 minutes", **_WATCH)

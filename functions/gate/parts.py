@@ -6,6 +6,7 @@ for what it uses, and none connects to anything before the event loop runs: the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Protocol, assert_never
 
@@ -17,11 +18,11 @@ from gate.document_store import DocumentStore
 from gate.domain.api_token import TokenSigner
 from gate.domain.model import ServedModel
 from gate.endpoints.cors import Origins
-from gate.errors import SettingsError
+from gate.errors import GateError, SettingsError
 from gate.guard.alarm import Alarm
 from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
-from gate.ports import CallerVerifier, Clock, Documents, Ledger, ReadsAhead
+from gate.ports import CallerVerifier, Clock, Credentials, Documents, Ledger, ReadsAhead
 from gate.provider import Provider
 from gate.providers import open_provider
 from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
@@ -58,11 +59,15 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks
     origins: Origins
 
-    def read_ahead(self) -> None:
-        """Ask for what every caller is checked by, from within the event loop: policies, and Google's public keys."""
+    async def read_ahead(self, credentials: Credentials) -> None:
+        """Ask for what a caller is checked by: policies, public keys, and as soon as they are known their documents.
+
+        What cannot be had is asked for again by the door, which says why.
+        """
         self.policies.read_ahead()
         if isinstance(self.verifier, ReadsAhead):
-            self.verifier.read_ahead()
+            with suppress(GateError):
+                await self.policies.read_ahead_for(await self.verifier.read_ahead(credentials))
 
 
 def make_parts(settings: Settings, *, clock: Clock | None = None, log: EventLog | None = None) -> Parts:

@@ -72,8 +72,14 @@ class CallerVerifier(Protocol):
 class ReadsAhead(Protocol):
     """What a `CallerVerifier` can do beside if it asks others for what it checks by."""
 
-    def read_ahead(self) -> None:
-        """Begin to ask, from within the event loop, once. What cannot be had is asked for again when it is needed."""
+    async def read_ahead(self, credentials: Credentials) -> Caller:
+        """Ask for it before `verify` is called with the same, and return who that will find if it lets anybody in.
+
+        Whatever may be used once stays good for `verify`.
+
+        Raises:
+            UnauthenticatedError, LedgerError: as `verify`, which will say it again.
+        """
         ...
 
 

@@ -12,8 +12,11 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from jwt.algorithms import RSAAlgorithm
 
+from gate.callers.rs256 import PublicKey
 from gate.over_httpx import OverHttpx
 from tests.makers import NOON
 
@@ -27,6 +30,16 @@ WEAK_KID = "weak"
 def private_key(kid: str) -> rsa.RSAPrivateKey:
     """One pair for each id; making one takes a tenth of a second."""
     return rsa.generate_private_key(public_exponent=65537, key_size=1024 if kid == WEAK_KID else 2048)
+
+
+def public_key(kid: str = KID) -> PublicKey:
+    numbers = private_key(kid).public_key().public_numbers()
+    return PublicKey(modulus=numbers.n, exponent=numbers.e)
+
+
+def is_of(kid: str, key: PublicKey) -> bool:
+    """Tell whether a key is the public half of a pair."""
+    return key.signed(b"hello", private_key(kid).sign(b"hello", PKCS1v15(), SHA256()))
 
 
 def public_pem(kid: str = KID) -> bytes:

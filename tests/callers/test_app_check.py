@@ -122,6 +122,17 @@ async def test_a_token_is_used_up_by_its_first_request() -> None:
     await refused(verifier, credentials)
 
 
+async def test_a_token_that_was_read_ahead_is_not_used_up() -> None:
+    """It is the door's to use up: an instance's first caller would be refused."""
+    consumption = Consumption()
+    verifier = make_verifier(consume=consumption)
+    credentials = with_token(make_token())
+
+    ahead = await verifier.read_ahead(credentials)
+
+    assert await verifier.verify(credentials) == ahead
+
+
 async def test_a_stranger_uses_up_nobodys_token() -> None:
     """The token is used up only when the caller was verified too."""
     consumption = Consumption()

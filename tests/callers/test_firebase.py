@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from gate.callers.accounts import Account
 from gate.callers.claims import Session
 from gate.callers.firebase import FirebaseCallerVerifier
+from gate.callers.rs256 import PublicKey
 from gate.callers.verdicts import Verdicts
 from gate.domain.plan import Cohort
 from gate.errors import LedgerError, UnauthenticatedError
 from gate.ports import Caller, Credentials
-from tests.callers.google import PROJECT, forge, id_claims, private_key, sign
+from tests.callers.google import PROJECT, forge, id_claims, public_key, sign
 from tests.makers import NOON, FakeClock
 
 NOON_MS = int(NOON.timestamp()) * 1000
@@ -27,9 +27,9 @@ class CountingKeys:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def key(self, kid: str) -> RSAPublicKey:
+    async def key(self, kid: str) -> PublicKey:
         self.asked += 1
-        return private_key(kid).public_key()
+        return public_key(kid)
 
     def read_ahead(self) -> None: ...
 
@@ -66,6 +66,17 @@ async def test_a_token_is_verified_once() -> None:
     for _ in range(20):
         await verifier.verify(credentials)
 
+    assert keys.asked == 1
+
+
+async def test_a_token_that_was_read_ahead_is_not_verified_again() -> None:
+    """An instance's first caller is known before there is a door."""
+    verifier, keys = make_verifier()
+    credentials = Credentials(bearer=sign(id_claims()))
+
+    ahead = await verifier.read_ahead(credentials)
+
+    assert await verifier.verify(credentials) == ahead
     assert keys.asked == 1
 
 

@@ -20,7 +20,7 @@ DEPLOYED = {
 }
 
 NEEDLESS = {
-    *("certifi", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "httpx", "jwt", "sqlite3"),
+    *("certifi", "cryptography", "httpx", "jwt", "sqlite3"),
     *(
         "firebase_admin",
         "firebase_functions",

@@ -25,14 +25,15 @@ class ApiTokenVerifier:
         self._signer = signer
         self._clock = clock
 
-    def read_ahead(self) -> None:
+    async def read_ahead(self, credentials: Credentials) -> Caller:
         """See `ReadsAhead.read_ahead`."""
-        if isinstance(self._inner, ReadsAhead):
-            self._inner.read_ahead()
+        if _is_api_token(credentials) or not isinstance(self._inner, ReadsAhead):
+            return await self.verify(credentials)
+        return await self._inner.read_ahead(credentials)
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
-        if not (credentials.bearer or "").startswith(PREFIX):
+        if not _is_api_token(credentials):
             return await self._inner.verify(credentials)
         grant = self._signer.read(presented(credentials.bearer), now=self._clock.now())
         return Caller(
@@ -62,6 +63,10 @@ class LiveTokenVerifier:
         self._pace.count(paced_as(caller))
         await self._tokens.use(caller)
         return caller
+
+
+def _is_api_token(credentials: Credentials) -> bool:
+    return (credentials.bearer or "").startswith(PREFIX)
 
 
 def _cohort(grant: Grant) -> Cohort:

@@ -48,11 +48,12 @@ class AppCheckVerifier:
         self._required = required
         self._consume = consume
 
-    def read_ahead(self) -> None:
+    async def read_ahead(self, credentials: Credentials) -> Caller:
         """See `ReadsAhead.read_ahead`."""
         self._keys.read_ahead()
         if isinstance(self._inner, ReadsAhead):
-            self._inner.read_ahead()
+            return await self._inner.read_ahead(credentials)
+        return await self._inner.verify(credentials)
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""

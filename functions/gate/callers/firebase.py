@@ -43,24 +43,22 @@ class FirebaseCallerVerifier:
         self._lookup = lookup
         self._verdicts = Verdicts(entries_max=verdicts_max, clock=clock)
 
-    def read_ahead(self) -> None:
+    async def read_ahead(self, credentials: Credentials) -> Caller:
         """See `ReadsAhead.read_ahead`."""
-        self._keys.read_ahead()
+        return (await self._session(presented(credentials.bearer))).caller
 
     async def verify(self, credentials: Credentials) -> Caller:
         """See `CallerVerifier.verify`."""
         token = presented(credentials.bearer)
-        session = self._verdicts.get(token)
-        if session is None:
-            session = await self._session(token)
-            self._verdicts.put(token, session)
+        session = self._verdicts.get(token) or await self._session(token)
         if self._lookup:
             _check_account(await self._lookup(session.caller.uid), session)
         return session.caller
 
     async def _session(self, token: str) -> Session:
+        """Return what a token proves, and remember it."""
         claims = await read_rs256(token, self._keys)
-        return session_of(
+        session = session_of(
             check_claims(
                 claims,
                 issuer=f"{ISSUER}/{self._project}",
@@ -69,6 +67,8 @@ class FirebaseCallerVerifier:
                 leeway_seconds=self._leeway_seconds,
             )
         )
+        self._verdicts.put(token, session)
+        return session
 
 
 def _check_account(account: Account | None, session: Session) -> None:

@@ -1,18 +1,13 @@
-"""The form in which Google publishes public keys. A document that cannot be read whole is none at all.
-
-cryptography alone reads it: PyJWT would import X.509 and every other kind of key at each cold start (ADR 0008).
-"""
+"""The form in which Google publishes public keys. A document that cannot be read whole is none at all."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from gate.callers.base64url import read_base64url
-
-_KEY_BITS_MIN = 2048
+from gate.callers.rs256 import PublicKey
 
 
 class _KeySet(msgspec.Struct):
@@ -26,7 +21,7 @@ class _Numbers(msgspec.Struct):
     e: str
 
 
-def read_key_set(document: bytes) -> dict[str, RSAPublicKey]:
+def read_key_set(document: bytes) -> dict[str, PublicKey]:
     """Read a JSON Web Key Set, by key id. Keys that are not RSA keys with an id are for others.
 
     Raises:
@@ -35,7 +30,7 @@ def read_key_set(document: bytes) -> dict[str, RSAPublicKey]:
     try:
         entries = msgspec.json.decode(document, type=_KeySet).keys
         ours = [entry for entry in entries if entry.get("kty") == "RSA" and isinstance(entry.get("kid"), str)]
-        keys = {entry["kid"]: _strong(msgspec.convert(entry, _Numbers)) for entry in ours}
+        keys = {entry["kid"]: _key(msgspec.convert(entry, _Numbers)) for entry in ours}
     except msgspec.MsgspecError as exc:
         raise ValueError("not a document of keys") from exc
     if not keys:
@@ -44,9 +39,6 @@ def read_key_set(document: bytes) -> dict[str, RSAPublicKey]:
     return keys
 
 
-def _strong(numbers: _Numbers) -> RSAPublicKey:
+def _key(numbers: _Numbers) -> PublicKey:
     exponent, modulus = (int.from_bytes(read_base64url(text)) for text in (numbers.e, numbers.n))
-    key = RSAPublicNumbers(exponent, modulus).public_key()
-    if key.key_size < _KEY_BITS_MIN:
-        raise ValueError("not an RSA public key of enough bits")
-    return key
+    return PublicKey(modulus=modulus, exponent=exponent)

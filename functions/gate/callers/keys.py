@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
 from gate.callers.key_set import read_key_set
+from gate.callers.rs256 import PublicKey
 from gate.errors import LedgerError, UnauthenticatedError
 from gate.exchanges import ExchangeError, Exchanges, body_of
 from gate.ports import Clock
@@ -33,13 +32,11 @@ _GRACE = timedelta(hours=1)
 _UNKNOWN_PAUSE = timedelta(minutes=1)
 _FAILURE_PAUSE = timedelta(seconds=5)
 
-Keys = Mapping[str, RSAPublicKey]
-
 
 class KeySource(Protocol):
     """Where public keys come from."""
 
-    async def key(self, kid: str) -> RSAPublicKey:
+    async def key(self, kid: str) -> PublicKey:
         """Return the key of this id.
 
         Raises:
@@ -60,7 +57,7 @@ class RemoteKeys:
         self._url = url
         self._exchanges = exchanges
         self._clock = clock
-        self._keys: Keys = {}
+        self._keys: Mapping[str, PublicKey] = {}
         self._fetching = asyncio.Lock()
         self._ahead: asyncio.Task[None] | None = None
         self._failed = False
@@ -76,7 +73,7 @@ class RemoteKeys:
         """Return the keys that sign App Check tokens."""
         return cls(APP_CHECK_JWKS_URL, exchanges=exchanges, clock=clock)
 
-    async def key(self, kid: str) -> RSAPublicKey:
+    async def key(self, kid: str) -> PublicKey:
         """See `KeySource.key`."""
         now = self._clock.now()
         found = self._keys.get(kid)
@@ -129,7 +126,7 @@ class RemoteKeys:
             raise ValueError(f"HTTP {reply.status}")
         return document, _lifetime(reply.headers)
 
-    def _keep(self, keys: Keys, lifetime: timedelta) -> None:
+    def _keep(self, keys: Mapping[str, PublicKey], lifetime: timedelta) -> None:
         now = self._clock.now()
         self._keys = keys
         self._failed = False

@@ -10,9 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from gate.callers.base64url import read_base64url
 from gate.callers.keys import KeySource
@@ -21,8 +18,6 @@ from gate.errors import UnauthenticatedError
 TOKEN_CHARS_MAX = 8_192
 """Firebase's are about a thousand. What is longer is not worth the parsing."""
 
-_RS256 = PKCS1v15(), SHA256()
-"""How it is signed: RFC 7518, 3.3."""
 _decoder = msgspec.json.Decoder(dict[str, Any])
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What reading a stranger's JSON may raise; a header of a thousand brackets is a RecursionError."""
@@ -55,9 +50,11 @@ async def read_rs256(token: str, keys: KeySource) -> dict[str, Any]:
     head, _, claims = signed.partition(".")
     key = await keys.key(_key_id(head))
     try:
-        key.verify(read_base64url(signature), signed.encode(), *_RS256)
-    except (InvalidSignature, ValueError) as exc:
-        raise UnauthenticatedError("the token's signature does not hold") from exc
+        holds = key.signed(signed.encode(), read_base64url(signature))
+    except ValueError as exc:
+        raise UnauthenticatedError("the token's signature is unreadable") from exc
+    if not holds:
+        raise UnauthenticatedError("the token's signature does not hold")
     return _object(claims)
 
 

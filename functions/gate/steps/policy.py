@@ -90,6 +90,17 @@ class Policies:
         """
         self._begin(CONFIG_PATH, GateConfig)
 
+    async def read_ahead_for(self, caller: Caller) -> None:
+        """Begin to read what `for_caller` will need, the plan as soon as the configuration names it.
+
+        Raises:
+            GateError: there is no configuration, as `config` says.
+        """
+        self._begin(_user_path(caller.uid), UserPolicy)
+        name = (await self.config()).plan_of(caller.cohort)
+        if name:
+            self._begin(f"plans/{name}", Plan)
+
     def expect(self, caller: Caller) -> None:
         """Begin to read, all at the same time, what `for_caller` will need and can be named already."""
         path = _user_path(caller.uid)

@@ -241,6 +241,24 @@ async def test_what_the_first_caller_needs_is_read_before_they_are_known(
     assert len(documents.reads) == 3
 
 
+async def test_the_plan_of_the_first_caller_is_read_when_the_configuration_names_it(
+    policies: Policies, documents: WatchedDocuments
+) -> None:
+    """It waits for no document of theirs, which is asked for at the same time as the configuration."""
+    documents.let_go.clear()
+    policies.read_ahead()
+    reading = asyncio.ensure_future(policies.read_ahead_for(ALICE))
+    await until_idle()
+    at_once = sorted(documents.reads)
+    documents.let_go.set()
+    await reading
+    await until_idle()
+
+    assert (await policies.for_caller(ALICE)).plan == GENEROUS
+    assert at_once == ["gate/config", "users/alice"]
+    assert sorted(documents.reads) == ["gate/config", "plans/free", "users/alice"]
+
+
 async def test_what_cannot_be_read_ahead_is_read_when_it_is_asked_for(
     policies: Policies, documents: WatchedDocuments
 ) -> None:
