@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
 import msgspec
 
@@ -19,7 +19,6 @@ from gate.domain.api_token import TokenSigner
 from gate.domain.model import ServedModel
 from gate.endpoints.cors import Origins
 from gate.errors import GateError, SettingsError
-from gate.guard.alarm import Alarm
 from gate.log import EventLog
 from gate.money import Tariff, gate_price, gpu_price, own_price
 from gate.ports import CallerVerifier, Clock, Credentials, Documents, Ledger, ReadsAhead
@@ -29,6 +28,9 @@ from gate.settings import AppCheckMode, LedgerKind, Settings, SignInKind
 from gate.steps.policy import Policies
 from gate.steps.results import ResultStore
 from gate.steps.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from gate.guard.alarm import Alarm
 
 
 class Store(Ledger, DocumentStore, Protocol):
@@ -116,6 +118,7 @@ def alarm_of(settings: Settings, documents: Documents, clock: Clock, log: EventL
     Raises:
         SettingsError: a channel's setting cannot be right.
     """
+    from gate.guard.alarm import Alarm
     from gate.guard.channels import open_channels
 
     channels = open_channels(settings.environment, documents=documents, clock=clock, log=log)

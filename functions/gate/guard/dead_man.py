@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gate.errors import GateError
-from gate.guard.alarm import Alarm
-from gate.guard.alerts import Observation, Severity
-from gate.guard.watch import Memory
 from gate.log import EventLog
 from gate.ports import Clock, Documents
+
+if TYPE_CHECKING:  # What is told, and how, is imported when there is something to tell: this is at every cold start.
+    from gate.guard.alarm import Alarm
+    from gate.guard.alerts import Observation
+    from gate.guard.watch import Memory
 
 WATCH_PATH = "gate/watch"
 """Where the watchdog leaves what it saw, and when."""
@@ -79,6 +81,8 @@ def memory_of(document: dict[str, Any] | None, log: EventLog) -> Memory | None:
     """Read what the last look left; None if there is none, or somebody edited it into none."""
     if document is None:
         return None
+    from gate.guard.watch import Memory
+
     try:
         return msgspec.convert(document, Memory)
     except msgspec.ValidationError as exc:
@@ -88,10 +92,14 @@ def memory_of(document: dict[str, Any] | None, log: EventLog) -> Memory | None:
 
 def sign_of_life() -> Observation:
     """Return what ends the silence."""
+    from gate.guard.alerts import Observation, Severity
+
     return Observation(alert="watch_silent", severity=Severity.FINE, text="The watchdog looks every few minutes.")
 
 
 def _silence() -> Observation:
+    from gate.guard.alerts import Observation, Severity
+
     return Observation(
         alert="watch_silent",
         severity=Severity.CRITICAL,

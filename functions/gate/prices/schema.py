@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from fractions import Fraction
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 NonEmpty = Annotated[str, Meta(min_length=1)]
 Rated = Annotated[int, Meta(ge=1)]
@@ -93,6 +95,8 @@ class Rate(Stated, frozen=True, kw_only=True):
 
     def nanodollars_for(self, quantity: Fraction | int) -> Fraction:
         """Return what a quantity costs, free amounts aside, exactly; each tier's rate holds for its own part."""
+        from fractions import Fraction
+
         bounds = [(0, self.nanodollars), *((tier.above, tier.nanodollars) for tier in self.tiers)]
         amount = Fraction(quantity)
         ends = [*(Fraction(above) for above, _ in bounds[1:]), max(amount, Fraction(bounds[-1][0]))]

@@ -33,12 +33,14 @@ def load(provider: str) -> PriceTable:
         SettingsError: there is none, or it is malformed; the message says what to write where.
     """
     path = PRICES / f"{provider}.json"
-    if provider not in providers():
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError as exc:
         raise SettingsError(
             f"there are no prices for {provider!r}; known: {', '.join(providers())}. "
             f"Add functions/gate/prices/{provider}.json, like its neighbours, with dates and sources"
-        )
-    return parse(path.read_bytes(), name=path.name)
+        ) from exc
+    return parse(text, name=path.name)
 
 
 def parse(text: bytes, *, name: str) -> PriceTable:
