@@ -19,10 +19,7 @@ def blocks_of(layout: Layout) -> Blocks:
 
 def seen(chunk: Chunk) -> torch.Tensor:
     """Return whether each row sees each other of its block, (blocks, length, length)."""
-    if chunk.keep is not None:
-        return chunk.keep[:, 0].bool()
-    ends = torch.tensor(chunk.ends)[:, None, None]
-    return (torch.arange(chunk.length) < ends).expand(-1, chunk.length, -1)
+    return chunk.own()[:, 0].expand(-1, chunk.length, -1)
 
 
 @settings(deadline=None)

@@ -49,23 +49,25 @@ def test_products_give_what_the_kernel_gives_in_any_mixture_of_lengths(mixture: 
 
 def test_scores_that_no_power_can_hold_are_computed_the_safe_way() -> None:
     """Whatever a model's scores are, an answer is right: leaving out the largest one is for those that allow it."""
-    layout = lay_out([100, 90, 3], rounded=True)
+    layout = lay_out([100, 90, 30, 3], rounded=True)
 
     made, expected = both(layout, rows(layout, largest=20.0))
 
-    assert torch.equal(made, expected)
+    read = slice(layout.tokens)
+    assert torch.allclose(made[read], expected[read], rtol=0.02, atol=0.01)
     assert made.isfinite().all()
 
 
 def test_weights_that_all_vanish_are_computed_the_safe_way() -> None:
     """Where every score is far below zero, all powers are 0, and so is what they would be divided by."""
-    layout = lay_out([100], rounded=True)
+    layout = lay_out([100, 30, 3], rounded=True)
     qkv = rows(layout)
     qkv[:, :WIDTH], qkv[:, WIDTH : 2 * WIDTH] = 10.0, -10.0
 
     made, expected = both(layout, qkv)
 
-    assert torch.equal(made, expected)
+    read = slice(layout.tokens)
+    assert torch.allclose(made[read], expected[read], rtol=0.02, atol=0.01)
     assert made.isfinite().all()
 
 

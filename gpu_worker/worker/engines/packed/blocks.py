@@ -24,6 +24,8 @@ Block = list[int]
 class Chunk:
     """Blocks of one length that are computed together."""
 
+    first: int
+    """Of its rows, which lie behind those of the chunks before it."""
     blocks: int
     length: int
     sources: Tensor
@@ -38,13 +40,18 @@ class Chunk:
         """Return the rows of its blocks."""
         return self.blocks * self.length
 
+    def own(self) -> Tensor:
+        """Return whether a row may see another, (blocks, 1, length, length) or what fits it."""
+        if self.keep is not None:
+            return self.keep.bool()
+        return (torch.arange(self.length) < torch.tensor(self.ends)[:, None])[:, None, None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
     """A batch in blocks."""
 
     chunks: tuple[Chunk, ...]
-    """The rows of each come behind those of the one before it."""
     places: Tensor
     """(rows of the batch): where each is; any where nobody reads it."""
 
@@ -57,23 +64,24 @@ class Blocks:
             dtype: of the chunks' `keep`.
             areas_max: the squared lengths of a chunk's blocks add up to no more, unless it has but one.
         """
-        chunks, owners = [], []
+        chunks: list[Chunk] = []
+        first, places = 0, torch.zeros(layout.rows, dtype=torch.int64)
         for length, alike in _divided(_filled(layout.lengths), areas_max):
-            sources, owned = _laid(alike, length, layout)
+            sources, owners = _laid(alike, length, layout)
             is_shared = length <= SHARED_LENGTHS[-1]
             chunks.append(
                 Chunk(
+                    first=first,
                     blocks=len(alike),
                     length=length,
                     sources=sources,
-                    keep=_same(owned.view(-1, 1, length), dtype) if is_shared else None,
+                    keep=_same(owners.view(-1, 1, length), dtype) if is_shared else None,
                     ends=() if is_shared else tuple(layout.lengths[block[0]] for block in alike),
                 )
             )
-            owners.append(owned)
-        is_there = torch.cat(owners) >= 0
-        places = torch.zeros(layout.rows, dtype=torch.int64)
-        places[torch.cat([chunk.sources for chunk in chunks])[is_there]] = is_there.nonzero().flatten()
+            is_there = owners >= 0
+            places[sources[is_there]] = is_there.nonzero().flatten() + first
+            first += len(sources)
         return cls(chunks=tuple(chunks), places=places)
 
 

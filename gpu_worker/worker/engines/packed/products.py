@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from worker.engines.packed.attention import Attend, GroupedAttention
 from worker.engines.packed.blocks import SHARED_LENGTHS, Blocks, Chunk
@@ -28,7 +29,7 @@ class ProductAttention:
 
     A softmax first subtracts the largest score, so that no power is too large for a number. Scores are far from that,
     and to look for it is one more pass over all of them; here it is left out. Where a sum tells that it was needed,
-    the batch is done again with it.
+    torch's kernel does those blocks.
     """
 
     def __init__(self, heads: int, width: int) -> None:
@@ -44,26 +45,30 @@ class ProductAttention:
         room = _Room.for_chunks(blocks.chunks, self._heads, self._width, dtype)
 
         def attend(qkv: Tensor) -> Tensor:
-            first = 0
             for chunk in blocks.chunks:
-                room.attend(qkv, chunk, first)
-                first += chunk.rows
-            if not room.is_right():
-                return self._grouped.prepare(layout, dtype, device)(qkv)
+                room.attend(qkv, chunk)
+            if not _are_right(room.sums):
+                for chunk in blocks.chunks:
+                    if not _are_right(room.sums_of(chunk)):
+                        room.attend_safely(qkv, chunk)
             return room.attended.index_select(0, blocks.places)
 
         return attend
+
+
+def _are_right(sums: Tensor) -> bool:
+    least, most = (float(bound) for bound in sums.aminmax())
+    return _SUM_MIN < least <= most < _SUM_MAX  # which nothing is that is no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Room:
     """What chunks are computed in, one after another, so that what is between is in the cache.
 
-    Beside `sums` and `attended`, each is flat and as large as the largest chunk needs it.
+    But for `sums` and `attended`, each is flat and as large as the largest chunk needs it.
     """
 
     heads: int
-    width: int
     rows: Tensor
     """Queries, keys and values as the batch has them: (blocks, length, 3, heads, size of a head)."""
     parts: Tensor
@@ -71,7 +76,7 @@ class _Room:
     weights: Tensor
     """(blocks, heads, length, length)."""
     values: Tensor
-    """What the weights make of them: (blocks, heads, length, size of a head)."""
+    """What the weights make of the values: (blocks, heads, length, size of a head)."""
     sums: Tensor
     """(rows of all chunks · heads): of each token's weights."""
     attended: Tensor
@@ -82,7 +87,6 @@ class _Room:
         rows, most = sum(chunk.rows for chunk in chunks), max(chunk.rows for chunk in chunks)
         return cls(
             heads=heads,
-            width=width,
             rows=torch.empty(most * 3 * width, dtype=dtype),
             parts=torch.empty(most * 3 * width, dtype=dtype),
             weights=torch.empty(heads * max(chunk.rows * chunk.length for chunk in chunks), dtype=dtype),
@@ -91,34 +95,44 @@ class _Room:
             attended=torch.empty(rows, width, dtype=dtype),
         )
 
-    def attend(self, qkv: Tensor, chunk: Chunk, first: int) -> None:
-        """Attend in a chunk, whose rows come behind `first` others."""
-        heads, size, blocks, length = self.heads, self.width // self.heads, chunk.blocks, chunk.length
-        rows = self.rows[: chunk.rows * 3 * self.width]
-        torch.index_select(qkv, 0, chunk.sources, out=rows.view(chunk.rows, -1))
-        parts = self.parts[: rows.numel()].view(3, blocks, heads, length, size)
-        parts.copy_(rows.view(blocks, length, 3, heads, size).permute(2, 0, 3, 1, 4))
-        query, key, value = parts.view(3, -1, length, size).unbind(0)
-
-        weights = self.weights[: heads * chunk.rows * length].view(-1, length, length)
+    def attend(self, qkv: Tensor, chunk: Chunk) -> None:
+        """Attend in a chunk by products, whatever comes of it."""
+        parts = self._read(qkv, chunk)
+        _, blocks, heads, length, size = parts.shape
+        query, key, value = parts.flatten(1, 2)
+        weights = self.weights[: blocks * heads * length**2].view(-1, length, length)
         # Powers of 2 take a sixth less time than powers of e.
         scale = math.log2(math.e) / math.sqrt(size)
         torch.baddbmm(weights, query, key.transpose(1, 2), beta=0, alpha=scale, out=weights)
         torch.exp2(weights, out=weights)
         _leave_own(weights.view(blocks, heads, length, length), chunk)
-
-        values = self.values[: chunk.rows * self.width].view(-1, length, size)
-        sums = self.sums[first * heads : (first + chunk.rows) * heads].view(-1, length, 1)
+        sums = self.sums_of(chunk).view(-1, length, 1)
         torch.sum(weights, -1, keepdim=True, out=sums)
+        values = self.values[: blocks * heads * length * size].view(-1, length, size)
         torch.bmm(weights, value, out=values)
-        values.div_(sums)
-        attended = self.attended[first : first + chunk.rows].view(blocks, length, heads, size)
-        attended.copy_(values.view(blocks, heads, length, size).transpose(1, 2))
+        self._write(values.div_(sums).view(blocks, heads, length, size), chunk)
 
-    def is_right(self) -> bool:
-        """Tell whether no weight was too large or too small for a number."""
-        least, most = (float(bound) for bound in self.sums.aminmax())
-        return _SUM_MIN < least <= most < _SUM_MAX  # which nothing is that is no number
+    def attend_safely(self, qkv: Tensor, chunk: Chunk) -> None:
+        """Attend in a chunk by torch's kernel, whatever the scores are."""
+        query, key, value = self._read(qkv, chunk).float()
+        self._write(functional.scaled_dot_product_attention(query, key, value, attn_mask=chunk.own()), chunk)
+
+    def sums_of(self, chunk: Chunk) -> Tensor:
+        """Return the sums of a chunk's weights."""
+        return self.sums[chunk.first * self.heads : (chunk.first + chunk.rows) * self.heads]
+
+    def _read(self, qkv: Tensor, chunk: Chunk) -> Tensor:
+        """Return queries, keys and values of a chunk, (3, blocks, heads, length, size of a head)."""
+        # Whole rows first, since they are no longer in the cache, and then by heads.
+        rows = self.rows[: chunk.rows * qkv.shape[1]].view(chunk.rows, -1)
+        torch.index_select(qkv, 0, chunk.sources, out=rows)
+        by_head = rows.view(chunk.blocks, chunk.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return self.parts[: rows.numel()].view(by_head.shape).copy_(by_head)
+
+    def _write(self, made: Tensor, chunk: Chunk) -> None:
+        """Leave what a chunk attended to, (blocks, heads, length, size of a head), in its rows."""
+        by_row = made.transpose(1, 2)
+        self.attended[chunk.first : chunk.first + chunk.rows].view(by_row.shape).copy_(by_row)
 
 
 def _leave_own(weights: Tensor, chunk: Chunk) -> None:
