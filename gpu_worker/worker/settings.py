@@ -67,8 +67,9 @@ class Limits:
     """Tokens of one batch."""
     cache_tokens_max: int = 16_384
     """Tokens of all that is written at once: prompts, and the most that may be written to each."""
-    batch_ms_max: int = 200
-    """How long a batch may take, as far as that can be told: whoever comes next waits for it."""
+    batch_ms_max: int = 500
+    """How long a batch may take, as far as that can be told: whoever comes next waits for it. With further items of a
+    list it may take two fifths of that."""
 
 
 class Dtype(StrEnum):

@@ -37,7 +37,8 @@ class _Tensor:
 class GatedEngine:
     """Answers each item with itself, remembers its batches, and computes only when it is let."""
 
-    def __init__(self, *, memory_tokens: int = 10**9) -> None:
+    def __init__(self, *, clock: FakeClock, memory_tokens: int = 10**9, ms_per_token: int = 0) -> None:
+        self.clock, self.ms_per_token = clock, ms_per_token
         self.batches: list[list[Any]] = []
         self.entered, self.gate = threading.Event(), threading.Event()
         self.memory_tokens = memory_tokens
@@ -57,6 +58,7 @@ class GatedEngine:
     def compute(self, items: Sequence[Item]) -> Sequence[Any]:
         self.entered.set()
         assert self.gate.wait(20)
+        self.clock.ms += self.ms_per_token * sum(item.length for item in items)
         payloads = [item.payload for item in items]
         self.batches.append(payloads)
         self.still_held.append(len(self._tensors))
@@ -74,14 +76,22 @@ class GatedEngine:
 class Held:
     """A batcher whose engine is busy with one item, so that all that is submitted meanwhile waits together."""
 
-    def __init__(self, *, tokens_max: int = 1_000, memory_tokens: int = 10**9) -> None:
-        self.clock, self.engine = FakeClock(), GatedEngine(memory_tokens=memory_tokens)
+    def __init__(
+        self,
+        *,
+        tokens_max: int = 1_000,
+        memory_tokens: int = 10**9,
+        ms_per_token: int = 0,
+        batch_ms_max: int = 10**9,
+    ) -> None:
+        self.clock = FakeClock()
+        self.engine = GatedEngine(clock=self.clock, memory_tokens=memory_tokens, ms_per_token=ms_per_token)
         self.broken = threading.Event()
         self.batcher = Batcher(
             clock=self.clock,
             log=EventLog(io.StringIO()),
             tokens_max=tokens_max,
-            batch_ms_max=10**9,
+            batch_ms_max=batch_ms_max,
             on_broken=self.broken.set,
         )
         self.batcher.use(self.engine)
@@ -91,6 +101,17 @@ class Held:
     def submit(self, payloads: Sequence[Any], *, length: int = 10, expires_ms: int = LATER_MS) -> Future[Computed]:
         items = [Item(length=length, payload=payload) for payload in payloads]
         return self.batcher.submit(Work(items=items, finish=list), expires_ms=expires_ms)
+
+    def learn(self) -> None:
+        """Let the engine show what it takes, and hold it again."""
+        self.let_go()
+        for length in (500, 200, 800, 100):
+            self.submit(["lesson"], length=length).result(20)
+        self.engine.batches.clear()
+        self.engine.gate.clear()
+        self.engine.entered.clear()
+        self.first = self.submit(["first"])
+        assert self.engine.entered.wait(20)
 
     def let_go(self) -> list[list[Any]]:
         """Let the engine compute, wait for the first item, and return the batches after it."""
@@ -159,6 +180,31 @@ def test_a_small_request_goes_with_the_next_batch_however_long_the_one_before_it
     assert small.result(20).rows == ["small"]
     assert long.result(20).rows == [f"long{number}" for number in range(50)]
     assert "small" in batches[1]
+
+
+def test_those_who_wait_for_their_first_turn_share_all_of_a_batchs_time() -> None:
+    """Together they take less time than one after the other."""
+    held = Held(tokens_max=10_000, ms_per_token=1, batch_ms_max=1_050)
+    held.learn()
+    futures = [held.submit([number], length=100) for number in range(14)]
+    batches = held.let_go()
+
+    assert [future.result(20).rows for future in futures] == [[number] for number in range(14)]
+    assert [len(batch) for batch in batches[1:]] == [10, 4]
+
+
+def test_further_items_of_a_list_leave_most_of_a_batchs_time_to_others() -> None:
+    """Whoever comes next waits for less than half as long as a batch may take."""
+    held = Held(tokens_max=10_000, ms_per_token=1, batch_ms_max=1_050)
+    held.learn()
+    long = held.submit([f"long{number}" for number in range(8)], length=100)
+    others = [held.submit([number], length=100) for number in range(6)]
+    batches = held.let_go()
+
+    assert long.result(20).rows == [f"long{number}" for number in range(8)]
+    assert [future.result(20).rows for future in others] == [[number] for number in range(6)]
+    assert [len(batch) for batch in batches[1:]] == [7, 4, 3]
+    assert batches[1] == ["long0", *range(6)]
 
 
 def test_one_bad_item_fails_its_own_request_alone() -> None:
