@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -45,8 +45,6 @@ _TELLING = {
 """Packages whose versions are reported, by requirements."""
 _TABLE_SECONDS_MAX = 240
 _QUEUE = "The worker's queue loop and the SDK's"
-_TITLED = {Device.CPU: "", Device.CUDA: ", on a graphics card"}
-_ENCODER = {device: f"The worker's encoder alone{where or ', one core'}" for device, where in _TITLED.items()}
 _DEVICE_SAID = {Device.CPU: "", Device.CUDA: " --device cuda"}
 
 
@@ -98,6 +96,8 @@ def main() -> int:
     """Measure, print and write; return 1 if a server failed or answered wrongly."""
     arguments = _arguments()
     plan = _QUICK if arguments.quick else _CARD if arguments.device is Device.CUDA else _FULL
+    if arguments.rounds is not None:
+        plan = replace(plan, load=replace(plan.load, rounds=arguments.rounds))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     path = arguments.folder / "quick.md" if arguments.quick else CHECKOUT / "docs" / "benchmarks.md"
     right = True
@@ -119,14 +119,21 @@ def _arguments() -> argparse.Namespace:
         "--folder", type=Path, default=CHECKOUT / ".bench", help="of the peers' environments and logs"
     )
     parser.add_argument("--device", type=Device, choices=list(Device), default=Device.CPU, help="what computes")
+    parser.add_argument("--rounds", type=int, help="of the servers under load, at most")
     parser.add_argument("--only", type=Part, choices=list(Part), action="append", help="this part; all if not given")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    return arguments
 
 
 def _measure(part: Part, plan: Plan, arguments: argparse.Namespace) -> tuple[str, bool]:
     """Return a part's section, and whether all that answered in it was right."""
     device: Device = arguments.device
-    command = f"python -m bench{' --quick' if arguments.quick else ''}{_DEVICE_SAID[device]} --only {part}"
+    said = f"{' --quick' if arguments.quick else ''}{_DEVICE_SAID[device]}"
+    if arguments.rounds is not None:
+        said += f" --rounds {arguments.rounds}"
+    command = f"python -m bench{said} --only {part}"
     match part:
         case Part.SERVED | Part.STARTS:
             servers = make_servers(device)
@@ -140,11 +147,20 @@ def _measure(part: Part, plan: Plan, arguments: argparse.Namespace) -> tuple[str
             return report.section(found), right
         case Part.ENCODER:
             table = _table("bench.encoder", ("--rounds", "3", "--device", device))
-            return report.table_section(_ENCODER[device], _run(command, {}), table), True
+            run = _run(command, {})
+            title = f"The worker's encoder alone{', one core' if device is Device.CPU else ''}{_where(device, run)}"
+            return report.table_section(title, run, table), True
         case Part.QUEUE:
             return report.table_section(_QUEUE, _run(command, {}), _table("bench.queue", ())), True
         case _:
             assert_never(part)
+
+
+def _where(device: Device, run: report.Run) -> str:
+    """Return what is said behind a title, so that machines of a kind have a section of their own."""
+    if device is Device.CUDA:
+        return ", on a graphics card"
+    return ", with matrix units" if run.machine.has_matrix_units else ""
 
 
 def _run(command: str, told: Mapping[str, Mapping[str, str]]) -> report.Run:
@@ -160,7 +176,7 @@ def _starts(
     dropped = None
     if plan.starts_dropped:
         dropped = cold.measure(started, rounds=plan.starts_dropped, dropping=True, say=_say)
-    return report.starts_section(run, warm, dropped, where=_TITLED[device])
+    return report.starts_section(run, warm, dropped, where=_where(device, run))
 
 
 def _find(
@@ -182,7 +198,7 @@ def _find(
         results=results,
         peaks_mb=peaks,
         cards_mb=cards,
-        where=_TITLED[device],
+        where=_where(device, run),
     )
 
 

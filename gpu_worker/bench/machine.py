@@ -34,6 +34,11 @@ class Machine:
     """The first graphics card, its memory and its driver; nothing if there is none."""
 
     @property
+    def has_matrix_units(self) -> bool:
+        """Tell whether the processor multiplies matrices of bfloat16 in units of their own, many times as fast."""
+        return "amx_bf16" in self.flags
+
+    @property
     def server_core(self) -> int | None:
         """Return the core that servers are kept on, if there is another for the clients."""
         return self.cores[0] if len(self.cores) > 1 and sys.platform == "linux" else None
