@@ -166,7 +166,7 @@ def resident_bytes(pid: int) -> int:
 def leaked_bytes(sampled: list[int]) -> float:
     """Return what a request left behind for good, of the worker's memory as it went.
 
-    What batches of sizes not met before need comes in steps, by chance, and less and less often, though in half of the
+    What batches of sizes not met before need comes in steps, by chance, and less and less often, but in half of the
     samples still; a leak comes with each request. So it is the quarter of the samples with the least differences that
     tells, once the worker has settled.
     """
