@@ -98,7 +98,8 @@ def main() -> int:
     plan = _QUICK if arguments.quick else _CARD if arguments.device is Device.CUDA else _FULL
     if arguments.rounds is not None:
         plan = replace(plan, load=replace(plan.load, rounds=arguments.rounds))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop)
     path = arguments.folder / "quick.md" if arguments.quick else CHECKOUT / "docs" / "benchmarks.md"
     right = True
     for part in arguments.only or list(Part):
@@ -109,7 +110,19 @@ def main() -> int:
         report.write(path, section)
         _say(f"\n{section}\nwritten: {os.path.relpath(path)}")
         right = right and is_right
+        if stop.is_asked:
+            return 1
     return int(not right)
+
+
+class _Stop:
+    """Ends what runs, so that what was started is stopped; a part that can still report what it has does so."""
+
+    is_asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.is_asked = True
+        sys.exit(1)
 
 
 def _arguments() -> argparse.Namespace:

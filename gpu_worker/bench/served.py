@@ -50,6 +50,15 @@ class Served:
         """Tell whether all was answered, and rightly."""
         return not self.failures and self.checked > 0 and self.cosine_min >= COSINE_MIN
 
+    def add(self, more: Served) -> None:
+        """Count further rounds."""
+        self.texts_per_second += more.texts_per_second
+        self.texts_per_cpu_second += more.texts_per_cpu_second
+        self.latencies_ms += more.latencies_ms
+        self.cosine_min = min(self.cosine_min, more.cosine_min)
+        self.checked += more.checked
+        self.failures += more.failures
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -95,21 +104,39 @@ def measure(
     load: Load,
     say: Say,
 ) -> Results:
-    """Run the rounds, and return what each server gave."""
-    results: Results = {case: {one.server.name: Served() for one in lives} for case in cases}
+    """Run the rounds, and return what each server gave; of a run that is ended early, what whole rounds gave.
+
+    Raises:
+        SystemExit: it is ended in its first round.
+    """
+    results = _nothing(lives, cases)
     until = time.monotonic() + load.seconds_max
     for number in range(load.rounds):
         if number and time.monotonic() > until:
             say(f"no time for more than {number} rounds")
             break
-        for case in cases:
-            for one in lives:
-                served = results[case][one.server.name]
-                mixed = _Mixed(texts=texts[case.mix], right=right[case.mix], first=_SHIFT * number)
-                _run(one, mixed, clients=case.clients, seconds=load.seconds_of(case), served=served)
-                rate = served.texts_per_second[-1]
-                say(f"round {number + 1}  {case!s:28}  {one.server.name:32} {rate:8.1f} texts/s")
+        found = _nothing(lives, cases)
+        try:
+            for case in cases:
+                for one in lives:
+                    served = found[case][one.server.name]
+                    mixed = _Mixed(texts=texts[case.mix], right=right[case.mix], first=_SHIFT * number)
+                    _run(one, mixed, clients=case.clients, seconds=load.seconds_of(case), served=served)
+                    rate = served.texts_per_second[-1]
+                    say(f"round {number + 1}  {case!s:28}  {one.server.name:32} {rate:8.1f} texts/s")
+        except SystemExit:
+            if not number:
+                raise
+            say(f"stopped; {number} rounds were whole")
+            break
+        for case, named in found.items():
+            for name, served in named.items():
+                results[case][name].add(served)
     return results
+
+
+def _nothing(lives: Sequence[Live], cases: Sequence[Case]) -> Results:
+    return {case: {one.server.name: Served() for one in lives} for case in cases}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
