@@ -16,7 +16,6 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 VERSION = 1
@@ -33,7 +32,6 @@ _USAGE_COUNTS = (
     *("execution_ms", "start_ms", "gap_ms", "share_ms", "life_ms"),
     *("tokens", "queue_ms", "batch_items", "memory_peak_mib"),
 )
-_counts_of = attrgetter(*_USAGE_COUNTS)
 _USAGE_MAX = 10**10
 """In milliseconds some months: no job takes so long, and no counter overflows by it."""
 
@@ -227,7 +225,7 @@ class WorkUsage:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON-ready object; `dataclasses.asdict` would copy each number with care, which takes longer."""
-        return {**dict(zip(_USAGE_COUNTS, _counts_of(self), strict=True)), "phases_ms": dict(self.phases_ms)}
+        return {**{name: getattr(self, name) for name in _USAGE_COUNTS}, "phases_ms": dict(self.phases_ms)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,17 +71,19 @@ def key_of_many_tokens() -> PublicKey:
     return key
 
 
-KEYS = pytest.mark.parametrize("key", [key_of_few_tokens(), key_of_many_tokens()], ids=["integers", "cryptography"])
+@pytest.fixture(params=[key_of_few_tokens, key_of_many_tokens], ids=["integers", "cryptography"])
+def key(request: pytest.FixtureRequest) -> PublicKey:
+    """Return a key of each way, and a new one for each test: one that is shared would go over to the library."""
+    made: PublicKey = request.param()
+    return made
 
 
-@KEYS
 def test_what_its_other_half_signed_holds(key: PublicKey) -> None:
     assert key.signed(MESSAGE, RIGHT)
     assert not key.signed(MESSAGE + b".", RIGHT)
 
 
 @pytest.mark.parametrize("signature", WRONG.values(), ids=WRONG)
-@KEYS
 def test_nothing_else_holds(key: PublicKey, signature: bytes) -> None:
     """Forgeries of RSA signatures came of padding that was read, and not compared: both ways refuse all the same."""
     assert not key.signed(MESSAGE, signature)
